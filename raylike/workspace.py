@@ -1,0 +1,452 @@
+"""Tables in a folder or under an s3:// URI: Delta Lake beneath, one atomic commit at a time.
+
+A table is either at its old version or at its new one. Workers write Parquet parts wherever they
+run; one process, the driver, commits them together with their provenance. A killed run leaves at
+worst parts that no version refers to, which `vacuum` removes.
+
+Knows `tables.py` and Delta Lake. Knows nothing of stages; of Ray, only that a table can be opened as
+one of its data sets.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from raylike.errors import CannotWrite, ConfigError, InputDataError, TryAgainLater
+from raylike.tables import TABLES, TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import ray.data
+
+METADATA_KEY = "raylike"
+FORMAT = 1
+"""Raised when a workspace of an older raylike can no longer be read."""
+
+
+NEVER = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What is written down with a commit: who made it, from what.
+
+    Attributes
+    ----------
+    stage : name of the writing stage
+    fingerprint : hash of the settings that matter to it
+    inputs : data version of each table it read
+    run : id of the run
+    complete : False for a batch of a stage that has more to do
+    state : what the stage needs to go on after a kill, such as a cursor; JSON
+    """
+
+    stage: str
+    fingerprint: str
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    run: str = ""
+    complete: bool = True
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+    def partial(self, state: Mapping[str, Any] | None = None) -> Commit:
+        """The same provenance for a batch: the stage is not done yet."""
+        return replace(self, complete=False, state=self.state if state is None else state)
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits: the same stage, settings and inputs always give the same."""
+        identity = json.dumps([self.stage, self.fingerprint, sorted(self.inputs.items())])
+        return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+    def with_state(self, state: Mapping[str, Any]) -> Commit:
+        """The same provenance with another state."""
+        return replace(self, state=state)
+
+
+@dataclass(frozen=True)
+class CommitInfo(Commit):
+    """A commit as found in a table's log.
+
+    `data_version` is the version that last changed rows: a commit that only marks a stage as complete
+    leaves it alone, and so do inputs that were read again and found unchanged.
+    """
+
+    version: int = 0
+    data_version: int = 0
+    committed_at: datetime = NEVER
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Parquet file that a worker wrote for a table: full path or URI, bytes, rows."""
+
+    path: str
+    byte_size: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows that lie together in a Parquet file and can be read alone; `keys` names them."""
+
+    file: str
+    index: int
+    keys: Sequence[str]
+
+
+class Workspace:
+    """All tables, models and reports of one study.
+
+    Parameters
+    ----------
+    uri : a local folder, made when something is first written, or an `s3://bucket/prefix`
+
+    Examples
+    --------
+    >>> workspace = Workspace("raylike-workspace")
+    >>> workspace.table("faces").to_pandas()  # doctest: +SKIP
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        text = str(uri)
+        self.is_local = "://" not in text
+        self.uri = str(Path(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.uri!r})"
+
+    # Reading
+
+    def table(self, name: str) -> Table:
+        """The table `name`, ready to be opened in the library of your choice."""
+        return Table(self, _spec(name))
+
+    def exists(self, name: str) -> bool:
+        """Whether the table was ever written."""
+        return self._open(name) is not None
+
+    def read(
+        self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """Rows of a table; none, with the right columns, if it was never written."""
+        spec = _spec(name)
+        schema = pa.schema([spec.schema.field(c) for c in columns]) if columns else spec.schema
+        delta = self._open(name)
+        if delta is None:
+            return schema.empty_table()
+        rows = delta.to_pyarrow_dataset().to_table(columns=schema.names, filter=where)
+        return rows.cast(schema)
+
+    def keys(self, name: str) -> set[str]:
+        """All values of the table's first key column."""
+        key = _spec(name).key[0]
+        return set(self.read(name, [key]).column(key).to_pylist())
+
+    def files(self, name: str) -> list[str]:
+        """Paths or URIs of the Parquet files that make up the table's current version."""
+        delta = self._open(name)
+        return sorted(delta.file_uris()) if delta is not None else []
+
+    def row_groups(self, name: str) -> Iterator[RowGroup]:
+        """The row groups of the table's Parquet files, each with its values of the first key column."""
+        key = _spec(name).key[0]
+        for file in self.files(name):
+            parquet = pq.ParquetFile(self._on_filesystem(file), filesystem=self.filesystem()[0])
+            for index in range(parquet.num_row_groups):
+                yield RowGroup(file, index, parquet.read_row_group(index, [key])[key].to_pylist())
+
+    def read_row_group(self, file: str, index: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of one row group."""
+        with pq.ParquetFile(self._on_filesystem(file), filesystem=self.filesystem()[0]) as parquet:
+            return parquet.read_row_group(index, list(columns))
+
+    def rows(self, name: str) -> int:
+        """Number of rows, from the log alone."""
+        delta = self._open(name)
+        if delta is None:
+            return 0
+        actions = pa.table(delta.get_add_actions(flatten=True))
+        return int(pc.sum(actions.column("num_records")).as_py() or 0)
+
+    def last_commit(self, name: str) -> CommitInfo | None:
+        """The provenance of the current version; None if the table was never written."""
+        delta = self._open(name)
+        if delta is None:
+            return None
+        entry = delta.history(1)[0]
+        try:
+            known = json.loads(entry[METADATA_KEY])
+        except (KeyError, ValueError):
+            return CommitInfo("unknown", "", version=delta.version(), data_version=delta.version())
+        if known.pop("format", FORMAT) > FORMAT:
+            raise ConfigError("was written by a newer raylike", self.uri, "upgrade raylike")
+        when = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
+        return CommitInfo(**known, version=delta.version(), committed_at=when)
+
+    # Writing
+
+    def write(self, name: str, data: pa.Table, commit: Commit) -> None:
+        """Replace all rows of a table, atomically."""
+        self._write(name, data, commit, "overwrite")
+
+    def append(self, name: str, data: pa.Table, commit: Commit) -> None:
+        """Add rows to a table, atomically."""
+        self._write(name, data, commit, "append")
+
+    def part_uri(self, name: str) -> str:
+        """A fresh place inside the table's folder for a Parquet part. Makes the table if need be."""
+        self._create(name)
+        return f"{self._uri(name)}/part-{uuid.uuid4().hex}.parquet"
+
+    def write_part(self, name: str, rows: pa.Table) -> Part:
+        """Write rows as one Parquet part of a table, from whichever process has them; not committed yet."""
+        spec = _spec(name)
+        uri = self.part_uri(name)
+        filesystem, path = self.filesystem()[0], self._on_filesystem(uri)
+        with self._write_errors(name):
+            pq.write_table(
+                spec.conform(rows),
+                path,
+                filesystem=filesystem,
+                row_group_size=spec.group_rows,
+                compression="lz4",
+                use_dictionary=False,  # photos and features never repeat; looking takes ten times the writing
+            )
+            size = filesystem.get_file_info(path).size
+        return Part(uri, size, rows.num_rows)
+
+    def commit_parts(
+        self, name: str, parts: Sequence[Part], commit: Commit, *, replace_all: bool = False
+    ) -> None:
+        """Make Parquet parts that workers wrote into rows of the table, atomically."""
+        delta = self._create(name)
+        prefix = self._uri(name) + "/"
+        now_ms = int(time.time() * 1000)
+        actions: list[AddAction | RemoveAction] = [
+            AddAction(
+                part.path.removeprefix(prefix), part.byte_size, {}, now_ms, True,
+                json.dumps({"numRecords": part.rows}),
+            )
+            for part in parts
+        ]  # fmt: skip
+        changes_rows = bool(parts) or replace_all
+        with self._write_errors(name):
+            delta.create_write_transaction(
+                actions,
+                "overwrite" if replace_all else "append",
+                delta.schema(),
+                commit_properties=self._properties(name, commit, changes_rows=changes_rows),
+            )
+
+    def seal(self, name: str, commit: Commit) -> None:
+        """Mark a stage as complete without adding a row."""
+        self.commit_parts(name, [], commit)
+
+    def artifact(self, *parts: str) -> str:
+        """Path or URI of something that is no table, such as the report."""
+        return "/".join([self.uri, *parts])
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove what is no table, such as the states of a finished training; nothing if it is not there."""
+        filesystem, path = self.filesystem()[0], self._on_filesystem(f"{self.uri}/{folder}")
+        if filesystem.get_file_info(path).type == pa.fs.FileType.Directory:
+            filesystem.delete_dir(path)
+
+    def filesystem(self) -> tuple[pa.fs.FileSystem, str]:
+        """An Arrow file system, and the workspace's root on it."""
+        if self.is_local:
+            return pa.fs.LocalFileSystem(), self.uri
+        filesystem, root = pa.fs.FileSystem.from_uri(self.uri)
+        return filesystem, root
+
+    def vacuum(self) -> list[str]:
+        """Delete the Parquet files that no current table refers to, and say which, by path below the root.
+
+        Raises
+        ------
+        TryAgainLater : if a run is at work here: what it has written is not committed yet
+        """
+        with self.lock():
+            before = self._parquet_files()
+            for name in TABLES:
+                delta = self._open(name)
+                if delta is not None:
+                    delta.vacuum(
+                        retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True
+                    )
+            return sorted(before - self._parquet_files())
+
+    def _parquet_files(self) -> set[str]:
+        filesystem, root = self.filesystem()
+        below = pa.fs.FileSelector(f"{root}/tables", recursive=True, allow_not_found=True)
+        paths = (info.path for info in filesystem.get_file_info(below) if info.is_file)
+        return {path.removeprefix(f"{root}/tables/") for path in paths if path.endswith(".parquet")}
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other raylike out of this workspace until the block ends.
+
+        Raises
+        ------
+        TryAgainLater : if another process holds it. On s3:// nothing is held: there, Delta's conditional
+            puts refuse the second of two writers.
+        """
+        if not self.is_local:
+            yield
+            return
+        self._make_root()
+        with open(Path(self.uri) / ".lock", "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                owner = file.read().strip() or "another process"
+                raise TryAgainLater(
+                    f"is in use by {owner}", self.uri, "wait for it, or name another --workspace"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()}")
+            file.flush()
+            yield
+
+    # Inside
+
+    def _on_filesystem(self, uri: str) -> str:
+        return self.filesystem()[1] + uri.removeprefix(self.uri)
+
+    def _uri(self, name: str) -> str:
+        return f"{self.uri}/tables/{name}"
+
+    def _open(self, name: str) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._uri(_spec(name).name))
+        except TableNotFoundError:
+            return None
+        except DeltaError as error:
+            raise InputDataError(
+                f"cannot be read: {_first_line(error)}", self._uri(name), "restore it, or delete its folder"
+            ) from None
+
+    def _create(self, name: str) -> DeltaTable:
+        delta = self._open(name)
+        if delta is None:
+            if self.is_local:
+                self._make_root()
+            with self._write_errors(name):
+                spec = _spec(name)
+                created = Commit("created", "", complete=False)
+                delta = DeltaTable.create(
+                    self._uri(name),
+                    spec.schema,
+                    description=spec.row,
+                    commit_properties=CommitProperties(custom_metadata=_metadata(created, -1)),
+                )
+        return delta
+
+    def _make_root(self) -> None:
+        try:
+            Path(self.uri).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"cannot be made: {error.strerror}", self.uri) from None
+        if not os.access(self.uri, os.W_OK):
+            raise CannotWrite("is not writable", self.uri, "choose another --workspace")
+
+    def _write(self, name: str, data: pa.Table, commit: Commit, mode: Any) -> None:
+        rows = _spec(name).conform(data)
+        delta = self._create(name)
+        with self._write_errors(name):
+            write_deltalake(
+                delta, rows, mode=mode, commit_properties=self._properties(name, commit, changes_rows=True)
+            )
+
+    def _properties(self, name: str, commit: Commit, *, changes_rows: bool) -> CommitProperties:
+        before = self.last_commit(name)
+        version = 0 if before is None else before.version + 1
+        data_version = version if changes_rows or before is None else before.data_version
+        return CommitProperties(custom_metadata=_metadata(commit, data_version))
+
+    @contextmanager
+    def _write_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (DeltaError, OSError) as error:
+            raise CannotWrite(
+                f"cannot be written: {_first_line(error)}", self._uri(name), "check space and permissions"
+            ) from error
+
+
+class Table:
+    """One table of a workspace, opened where it is needed."""
+
+    def __init__(self, workspace: Workspace, spec: TableSpec) -> None:
+        self.workspace = workspace
+        self.spec = spec
+
+    def __repr__(self) -> str:
+        return f"Table({self.spec.name!r}, rows={self.rows})"
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.workspace.rows(self.spec.name)
+
+    @property
+    def version(self) -> int | None:
+        """Delta version; None if it was never written."""
+        commit = self.workspace.last_commit(self.spec.name)
+        return None if commit is None else commit.version
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows as an Arrow table."""
+        return self.workspace.read(self.spec.name, columns)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """All rows as a pandas data frame."""
+        frame: pd.DataFrame = self.to_arrow(columns).to_pandas()
+        return frame
+
+    def to_ray(self, columns: Sequence[str] | None = None) -> ray.data.Dataset:
+        """All rows as a Ray data set, read where Ray runs; the table must have been written."""
+        from raylike.cluster import read_parquet  # the one door from here to Ray
+
+        files = self.workspace.files(self.spec.name)
+        if not files:
+            raise InputDataError(
+                "has no rows yet", self.spec.name, "`raylike status` says which stage writes it"
+            )
+        return read_parquet(files, columns)
+
+
+def _spec(name: str) -> TableSpec:
+    try:
+        return TABLES[name]
+    except KeyError:
+        raise ConfigError(f"there is no table {name!r}", "", f"one of: {', '.join(TABLES)}") from None
+
+
+def _metadata(commit: Commit, data_version: int) -> dict[str, str]:
+    known = {f: v for f, v in asdict(commit).items() if f in Commit.__dataclass_fields__}
+    return {METADATA_KEY: json.dumps({**known, "data_version": data_version, "format": FORMAT})}
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
