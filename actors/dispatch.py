@@ -1,0 +1,289 @@
+"""Pull-dispatch: whichever token has budget takes the next batch.
+
+The driver keeps two batches with every token that has budget and reads results as they come. A token
+without budget gives its batch back and rests until its time; a dead actor's batches go to the others
+while Ray starts it anew; a revoked token leaves for good. So no item is lost, an item is asked for
+twice only when a process died, and a slow token holds nobody up.
+
+Knows Ray and token actors. Knows nothing of what the items are.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+
+from actors.outcomes import Credential
+from actors.tokens import Answer, Client, TokenOptions, start
+
+logger = logging.getLogger(__name__)
+
+BATCHES_OUT = 2
+"""Per token: while one batch's results travel, the other keeps its requests under way."""
+
+RETURN_TO_DUTY_S = 0.5
+"""Pause before an actor that Ray is starting anew is asked again whether it runs."""
+
+SAY_EVERY_S = 30.0
+"""Between two lines about the same wait."""
+
+WORTH_SAYING_S = 5.0
+"""A shorter wait is not mentioned."""
+
+
+class AllUsedUp(Exception):
+    """No token has budget, and the caller does not want to wait; the argument is the wait in seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+class NoTokenLeft(Exception):
+    """Every token is revoked, or its process died too often; `reasons` says which, by label."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__(reasons)
+        self.reasons = reasons
+
+
+@dataclass
+class _Token:
+    """A token as the driver sees it."""
+
+    credential: Credential
+    actor: _Actor
+    out: int = 0
+    rests_until: float = 0.0
+    revoked: bool = False
+
+    def can_take(self, now: float) -> bool:
+        return self.actor.ready and not self.revoked and self.out < BATCHES_OUT and self.rests_until <= now
+
+
+@dataclass
+class _Actor:
+    """A token actor's handle and whether it answers."""
+
+    handle: Any
+    ready: bool = False
+    dead: bool = False
+    asked_again_at: float = 0.0
+
+
+class TokenPool:
+    """Token actors for the length of a `with` block; they start at once and in parallel.
+
+    Parameters
+    ----------
+    make_client : builds the client inside each actor; pickled, so a module's function or a partial of one
+    say : receives lines for the user: a token revoked, a process restarted, a wait
+    """
+
+    def __init__(
+        self,
+        credentials: Sequence[Credential],
+        make_client: Callable[[], Client],
+        options: TokenOptions,
+        say: Callable[[str], None] = logger.info,
+    ) -> None:
+        self._options = options
+        self._say = say
+        self._tokens: list[_Token] = []
+        self._actors: list[_Actor] = []
+        self._starting: dict[Any, _Actor] = {}
+        self.reasons: dict[str, str] = {}
+        size = options.tokens_per_actor
+        for i in range(0, len(credentials), size):
+            group = credentials[i : i + size]
+            actor = _Actor(start(group, make_client, options))
+            self._actors.append(actor)
+            self._tokens += [_Token(credential, actor) for credential in group]
+            self._starting[actor.handle.ready.remote()] = actor
+
+    def __enter__(self) -> TokenPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for actor in self._actors:
+            ray.kill(actor.handle)
+
+    def ask(
+        self,
+        items: Iterable[Any],
+        total: int,
+        *,
+        wait: bool = True,
+        before_rest: Callable[[], None] = lambda: None,
+    ) -> Iterator[Answer]:
+        """Yield answers as they arrive, until every item is answered or given up.
+
+        Parameters
+        ----------
+        total : number of items; batches get smaller towards the end, so that all tokens end together
+        wait : when no token has budget, wait; otherwise raise
+        before_rest : called before such a wait: the moment to write down what has arrived
+
+        Raises
+        ------
+        AllUsedUp : if `wait` is False and no token has budget
+        NoTokenLeft : if items remain and no token does
+        """
+        queue = _Queue(items, total, self._options.batch, 2 * BATCHES_OUT * len(self._tokens))
+        out: dict[Any, tuple[_Token, list[Any]]] = {}
+        for token in self._tokens:
+            token.out = 0
+        while True:
+            self._hand_out(queue, out)
+            if not out and queue.is_empty():
+                return
+            now = time.monotonic()
+            if not out and not self._starting:
+                before_rest()
+                self._rest(now, wait=wait)
+                continue
+            pending = [*out, *self._starting]
+            done, _ = ray.wait(pending, num_returns=1, timeout=self._next_turn_s(now), fetch_local=False)
+            for ref in done:
+                if ref in self._starting:
+                    self._arrived(ref)
+                    continue
+                token, batch = out.pop(ref)
+                token.out -= 1
+                answer = self._answer(ref, token)
+                if answer is None:
+                    queue.give_back(batch)
+                    continue
+                queue.give_back(answer.left)
+                self._note(token, answer)
+                self._hand_out(queue, out)  # before the caller works on the results: no token idles
+                yield answer
+
+    def _hand_out(self, queue: _Queue, out: dict[Any, tuple[_Token, list[Any]]]) -> None:
+        now = time.monotonic()
+        for actor in self._actors:
+            if self._is_down(actor) and actor.asked_again_at <= now:
+                self._starting[actor.handle.ready.remote()] = actor
+        # One batch to each in turn, the least busy first: the last batches are spread over all.
+        for _ in range(BATCHES_OUT):
+            for token in sorted(self._tokens, key=lambda token: token.out):
+                if token.can_take(now) and (batch := queue.take()):
+                    token.out += 1
+                    out[token.actor.handle.ask.remote(token.credential.alias, batch)] = token, batch
+
+    def _answer(self, ref: Any, token: _Token) -> Answer | None:
+        """The answer, or None if the process died with the batch."""
+        try:
+            answer: Answer = ray.get(ref)
+        except RayActorError as error:
+            self._lost(token.actor, error)
+            return None
+        except RayTaskError as error:
+            raise error.cause from None  # the client's own error, not Ray's wrapper
+        return answer
+
+    def _arrived(self, ref: Any) -> None:
+        actor = self._starting.pop(ref)
+        try:
+            ray.get(ref)
+        except RayActorError as error:
+            self._lost(actor, error)
+        except RayTaskError as error:
+            raise error.cause from None
+        else:
+            actor.ready = True
+
+    def _lost(self, actor: _Actor, error: RayActorError) -> None:
+        held = [token for token in self._tokens if token.actor is actor and not token.revoked]
+        if isinstance(error, ActorDiedError) and not actor.dead:
+            actor.dead = True
+            for token in held:
+                self.reasons[token.credential.label] = "its process died and cannot be started again"
+            self._say(f"gave up {_names(held)}: the process died and cannot be started again")
+        elif actor.ready:
+            self._say(f"the process of {_names(held)} died; it is started again")
+        actor.ready = False
+        actor.asked_again_at = time.monotonic() + RETURN_TO_DUTY_S
+
+    def _note(self, token: _Token, answer: Answer) -> None:
+        if answer.wait_s:
+            token.rests_until = max(token.rests_until, time.monotonic() + answer.wait_s)
+        if answer.revoked is not None and not token.revoked:
+            token.revoked = True
+            self.reasons[token.credential.label] = answer.revoked
+            self._say(f"token {token.credential.label} is no longer accepted: {answer.revoked}")
+
+    def _is_down(self, actor: _Actor) -> bool:
+        """Whether an actor died, may come back, and was not yet asked whether it has."""
+        return not (actor.ready or actor.dead or actor in self._starting.values())
+
+    def _next_turn_s(self, now: float) -> float | None:
+        """Seconds until a resting token or a restarting actor is due; None if there is none."""
+        due = [t.rests_until for t in self._tokens if not t.revoked and t.actor.ready and t.rests_until > now]
+        due += [actor.asked_again_at for actor in self._actors if self._is_down(actor)]
+        return max(0.001, min(due) - now) if due else None
+
+    def _rest(self, now: float, *, wait: bool) -> None:
+        """Nothing is under way: sleep until a token has budget again."""
+        alive = [t for t in self._tokens if not t.revoked and not t.actor.dead]
+        if not alive:
+            raise NoTokenLeft(dict(self.reasons))
+        wait_s = self._next_turn_s(now)
+        if wait_s is None:
+            return
+        if any(not t.actor.ready for t in alive):
+            time.sleep(min(wait_s, RETURN_TO_DUTY_S))
+            return
+        if not wait:
+            raise AllUsedUp(wait_s)
+        if wait_s >= WORTH_SAYING_S:
+            self._say(f"all {len(alive)} tokens are used up; next hit in {_span(wait_s)}")
+        time.sleep(min(wait_s, SAY_EVERY_S))
+
+
+class _Queue:
+    """Items to be asked for: those given back first, then the rest of the source."""
+
+    def __init__(self, items: Iterable[Any], total: int, batch: int, shares: int) -> None:
+        self._source = iter(items)
+        self._returned: deque[Any] = deque()
+        self._left = total
+        self._batch = batch
+        self._shares = shares
+
+    def take(self) -> list[Any]:
+        size = max(1, min(self._batch, -(-self._left // self._shares)))
+        batch = [self._returned.popleft() for _ in range(min(size, len(self._returned)))]
+        batch += islice(self._source, size - len(batch))
+        self._left -= len(batch)
+        return batch
+
+    def give_back(self, items: Sequence[Any]) -> None:
+        self._returned.extend(items)
+        self._left += len(items)
+
+    def is_empty(self) -> bool:
+        if self._returned:
+            return False
+        self._returned.extend(islice(self._source, 1))
+        return not self._returned
+
+
+def _names(tokens: Sequence[_Token]) -> str:
+    return ", ".join(token.credential.label for token in tokens) or "no token"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
