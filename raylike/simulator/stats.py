@@ -1,0 +1,41 @@
+"""What a simulated network saw: the other side's view of a run, for tests and benchmarks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+
+class Stats:
+    """Counts of requests and of how they were answered."""
+
+    def __init__(self) -> None:
+        self.hits: Counter[int] = Counter()
+        self.violations = 0
+        self.bad_tokens = 0
+        self.pages: Counter[str] = Counter()
+        self.users: Counter[str] = Counter()
+        self.photos: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+
+    def as_json(self, tokens: int) -> dict[str, Any]:
+        """Everything as plain numbers.
+
+        `users_asked` counts accounts that got an answer, `users_asked_twice` those that got more than
+        one; likewise pages and photos. `violations` are hits beyond a token's limit.
+        """
+        return {
+            "hits": [self.hits[token] for token in range(tokens)],
+            "violations": self.violations,
+            "bad_tokens": self.bad_tokens,
+            **{
+                key: value
+                for name, counter in (("pages", self.pages), ("users", self.users), ("photos", self.photos))
+                for key, value in (
+                    (f"{name}_asked", len(counter)),
+                    (f"{name}_asked_twice", sum(count > 1 for count in counter.values())),
+                    (f"{name}_answers", counter.total()),
+                )
+            },
+            "faults": dict(self.faults),
+        }
