@@ -1,0 +1,90 @@
+"""The networks that posts come from, by name, and a connection to one.
+
+Knows which class speaks for which source. Knows nothing of stages, tables or Ray; it is imported in
+every token actor, so it stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import aiohttp
+
+from actors.budget import Limit
+from actors.outcomes import Credential, Reply
+from raylike.connections import connector
+from raylike.providers.base import Provider, User
+from raylike.providers.instagram_v1 import InstagramV1
+
+USER_AGENT = "raylike (research; +https://pypi.org/project/raylike)"
+
+
+class _Network(Protocol):
+    def __call__(
+        self, session: aiohttp.ClientSession, base_url: str, limits: tuple[Limit, ...] | None
+    ) -> Provider: ...
+
+
+NETWORKS: dict[str, _Network] = {"instagram_v1": InstagramV1, "simulator": InstagramV1}
+"""What `source.name` may be, apart from files. The simulator speaks other networks' formats."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a network is and how to reach it; small and without secrets, so it travels to workers.
+
+    Attributes
+    ----------
+    name : one of `NETWORKS`
+    base_url : of the API; empty: the network's own
+    resolve : host -> IP:PORT, for hosts that no name server knows
+    timeout_s : for one request, all of it
+    limits : of one token; None: as the network documents them
+    """
+
+    name: str
+    base_url: str = ""
+    resolve: Mapping[str, str] = field(default_factory=dict)
+    allow_private: bool = False
+    timeout_s: float = 30.0
+    limits: tuple[Limit, ...] | None = None
+
+
+def create(endpoint: Endpoint, session: aiohttp.ClientSession) -> Provider:
+    """The provider that speaks for an endpoint, on a session that is the caller's."""
+    return NETWORKS[endpoint.name](session, endpoint.base_url, endpoint.limits)
+
+
+class Connection:
+    """A provider with a session of its own; as a token actor's client, it looks up users.
+
+    Needs a running event loop.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._session = aiohttp.ClientSession(
+            # Requests under way are bounded per token, so not here.
+            connector=connector(endpoint.resolve, allow_private=endpoint.allow_private, limit=0),
+            timeout=aiohttp.ClientTimeout(total=endpoint.timeout_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": USER_AGENT},
+        )
+        self.provider = create(endpoint, self._session)
+        self.batch_size = self.provider.batch_size
+        self.limits = self.provider.limits
+
+    async def send(self, credential: Credential, items: Sequence[str]) -> Reply[list[User]]:
+        """Look up at most `batch_size` users in one hit."""
+        return await self.provider.users(credential, items)
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

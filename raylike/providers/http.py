@@ -1,0 +1,121 @@
+"""One GET of a JSON API: what can go wrong on the way, in the words of `actors.outcomes`.
+
+The session belongs to the caller. Redirects are not followed, so that a token never reaches another
+host; answers are read up to a limit; no message holds an address, since a token may be part of it.
+
+Knows aiohttp. Knows nothing of any network's formats.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from actors.outcomes import RateLimited, Refused, Transient
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""A page of 33 posts has about 100 kB."""
+
+HTTP_TOO_MANY = 429
+HTTP_SERVER_ERROR = 500
+REDIRECTION = 3
+
+
+@dataclass(frozen=True)
+class JsonAnswer:
+    """A JSON object with the status and headers it came with."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: dict[str, Any]
+
+
+async def get_json(
+    session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str] | None = None
+) -> JsonAnswer:
+    """Get a JSON object, whatever 2xx or 4xx status it comes with, except 429.
+
+    Raises
+    ------
+    RateLimited : HTTP 429, or a 503 that says when to come back
+    Transient : 5xx, a connection that fails, a timeout, truncated JSON
+    Refused : a redirect, a certificate that does not hold, HTML or other text where JSON belongs
+    """
+    try:
+        async with session.get(
+            url, headers=headers, allow_redirects=False, middlewares=(_send_once,)
+        ) as response:
+            retry_after_s = _retry_after_s(response.headers)
+            if response.status == HTTP_TOO_MANY:
+                raise RateLimited(retry_after_s)
+            if response.status >= HTTP_SERVER_ERROR:
+                if retry_after_s is not None:
+                    raise RateLimited(retry_after_s)
+                raise Transient(f"HTTP {response.status}")
+            if response.status // 100 == REDIRECTION:
+                raise Refused(f"redirects elsewhere (HTTP {response.status}); tokens are not sent on")
+            body = await _read(response)
+            return JsonAnswer(response.status, response.headers, _parse(body, response))
+    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
+        raise Refused(f"TLS failed: {_reason(error)}") from None
+    except TimeoutError:
+        raise Transient("timeout") from None
+    except (aiohttp.InvalidURL, ValueError):
+        raise Refused("the address is not valid") from None
+    except aiohttp.ClientConnectorError as error:
+        raise Transient(f"no connection: {_reason(error)}") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise Transient(f"connection broke: {type(error).__name__}") from None
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again when its connection breaks: a hit that nobody counts."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:  # never sent, and not sent again
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Transient(f"connection broke: {type(error).__name__}") from None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    pieces: list[bytes] = []
+    left = MAX_ANSWER_BYTES
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise Refused(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+    return b"".join(pieces)
+
+
+def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any]:
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        if text[:1] in ("{", "["):
+            raise Transient("truncated JSON") from None
+        kind = "HTML" if text[:1] == "<" else "no JSON"
+        raise Refused(f"answers {kind} (HTTP {response.status}): no such API there") from None
+    if not isinstance(parsed, dict):
+        raise Refused("answers JSON of another shape: no such API there")
+    return parsed
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a Retry-After header; its date form is left to the budget, as clocks differ."""
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _reason(error: aiohttp.ClientConnectorError | aiohttp.ClientError) -> str:
+    cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    return getattr(cause, "strerror", None) or type(cause).__name__

@@ -1,0 +1,188 @@
+"""The Instagram API of 2010-2018, version 1: spoken today by archives and by the simulator.
+
+Posts come by tag, newest first, about 33 a page; they name their account but not its followers, so
+every account costs one more hit. The limit is 5000 hits an hour and token, in a sliding window; the
+headers say what remains but not when it comes back.
+
+Sources: facebookarchive/python-instagram (client, bind, fixtures); instagram.com/developer/limits and
+/endpoints as of 2015, in copies; error bodies from sesser/Instaphp#46 and consumingrestapis.github.io.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from actors.budget import Limit, RateReport
+from actors.outcomes import Credential, RateLimited, Refused, Reply, TokenRevoked
+from raylike.providers.base import FAILED, GONE, OK, PRIVATE, Page, Post, User, count
+from raylike.providers.http import JsonAnswer, get_json
+
+BASE_URL = "https://api.instagram.com/v1"
+LIMITS = (Limit(5000, 3600.0),)
+MAX_PAGE_SIZE = 33
+
+RATE_ERRORS = {"OAuthRateLimitException"}
+TOKEN_ERRORS = {"OAuthAccessTokenException", "OAuthParameterException", "OAuthForbiddenException"}
+NOT_ALLOWED = "APINotAllowedError"
+NOT_FOUND = "APINotFoundError"
+
+HTTP_ERROR = 400
+HTTP_CALM_DOWN = 420
+"""Sent by the proxy in front of the API instead of 429."""
+
+_ID = re.compile(r"[\w-]+")
+_LAST_SECOND = 253402300799
+"""31 December 9999: `datetime` ends here."""
+
+
+class InstagramV1:
+    """The provider. `session` owns timeouts, TLS and which addresses may be reached."""
+
+    name = "instagram_v1"
+    batch_size = 1
+
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str = "", limits: tuple[Limit, ...] | None = None
+    ) -> None:
+        self._session = session
+        self._base = URL((base_url or BASE_URL).rstrip("/"))
+        self.limits = limits or LIMITS
+
+    async def page(self, credential: Credential, tag: str, cursor: str | None, size: int) -> Reply[Page]:
+        """One page of a tag. The cursor is `next_url` without its token."""
+        if cursor is None:
+            url = self._url(f"tags/{quote(tag, safe='')}/media/recent").with_query(
+                count=min(size, MAX_PAGE_SIZE)
+            )
+        else:
+            url = self._own(cursor)
+        answer = await self._get(url, credential)
+        if error := _error(answer):
+            raise Refused(_message(*error))
+        posts = [_post(entry) for entry in _list(answer.body.get("data"))]
+        kept = tuple(post for post in posts if post is not None)
+        next_url = _dict(answer.body.get("pagination")).get("next_url")
+        cursor = _without_token(self._own(next_url)) if isinstance(next_url, str) and next_url else None
+        return Reply(Page(kept, len(posts) - len(kept), cursor), self.rate(answer.headers))
+
+    async def users(self, credential: Credential, user_ids: Sequence[str]) -> Reply[list[User]]:
+        """Look up one user: this network takes no more in a hit."""
+        (user_id,) = user_ids
+        answer = await self._get(self._url(f"users/{quote(user_id, safe='')}"), credential)
+        return Reply([_user(user_id, answer)], self.rate(answer.headers))
+
+    def rate(self, headers: Mapping[str, str]) -> RateReport | None:
+        """`X-Ratelimit-Limit` and `X-Ratelimit-Remaining`; this network names no reset."""
+        report = RateReport(
+            count(headers.get("X-Ratelimit-Limit")), count(headers.get("X-Ratelimit-Remaining"))
+        )
+        return None if report == RateReport() else report
+
+    async def _get(self, url: URL, credential: Credential) -> JsonAnswer:
+        secret = credential.secret.get_secret_value()
+        answer = await get_json(self._session, url.update_query(access_token=secret))
+        if error := _error(answer):
+            kind, message, code = error
+            if kind in RATE_ERRORS or code in (HTTP_CALM_DOWN, 429):
+                raise RateLimited(None)
+            if kind in TOKEN_ERRORS:
+                raise TokenRevoked(message.replace(secret, credential.label) or kind)
+        return answer
+
+    def _url(self, path: str) -> URL:
+        return URL(f"{self._base}/{path}", encoded=True)
+
+    def _own(self, text: str) -> URL:
+        """An address that the server gave, if it is this server's own; a token goes nowhere else."""
+        try:
+            url = URL(text)
+            own = url.origin() == self._base.origin()
+        except ValueError:
+            raise Refused("names a next page whose address is not valid") from None
+        if not own:
+            raise Refused(f"names a next page on another host, {url.host}; tokens are not sent there")
+        return url
+
+
+def _error(answer: JsonAnswer) -> tuple[str, str, int] | None:
+    """Kind, message and code of an error, from a `meta` envelope or a flat body; None if it is none."""
+    meta = _dict(answer.body.get("meta"), answer.body)
+    kind = meta.get("error_type")
+    code = count(meta.get("code")) or answer.status
+    if kind is None and code < HTTP_ERROR and answer.status < HTTP_ERROR:
+        return None
+    return str(kind or ""), str(meta.get("error_message") or "")[:200], code
+
+
+def _message(kind: str, message: str, code: int) -> str:
+    return f"{kind or 'error'} ({code}): {message}" if message else f"{kind or 'error'} ({code})"
+
+
+def _user(user_id: str, answer: JsonAnswer) -> User:
+    if error := _error(answer):
+        kind, message, code = error
+        if kind == NOT_ALLOWED:
+            return User(user_id, PRIVATE)
+        if kind == NOT_FOUND:
+            return User(user_id, GONE)
+        raise Refused(_message(kind, message, code))
+    counts = _dict(_dict(answer.body.get("data")).get("counts"))
+    followers = count(counts.get("followed_by"))
+    if followers is None:
+        return User(user_id, FAILED)
+    return User(user_id, OK, followers, count(counts.get("follows")), count(counts.get("media")))
+
+
+def _post(entry: object) -> Post | None:
+    """A post from an entry of `data`; None if it lacks what makes one."""
+    media = _dict(entry)
+    image = _dict(_dict(media.get("images")).get("standard_resolution"))
+    post_id, user_id = _id(media.get("id")), _id(_dict(media.get("user")).get("id"))
+    seconds = count(media.get("created_time"))
+    if (
+        not (post_id and user_id and isinstance(image.get("url"), str))
+        or seconds is None
+        or seconds > _LAST_SECOND
+    ):
+        return None
+    text = _dict(media.get("caption")).get("text")
+    link = media.get("link")
+    return Post(
+        post_id,
+        user_id,
+        datetime.fromtimestamp(seconds, UTC),
+        kind=str(media.get("type")),
+        image_url=image["url"],
+        likes=count(_dict(media.get("likes")).get("count")),
+        comments=count(_dict(media.get("comments")).get("count")),
+        width=count(image.get("width")),
+        height=count(image.get("height")),
+        tags=tuple(tag for tag in _list(media.get("tags")) if isinstance(tag, str)),
+        caption=text if isinstance(text, str) else None,
+        permalink=link if isinstance(link, str) else None,
+    )
+
+
+def _id(value: object) -> str | None:
+    """An id, which some answers give as a number."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text if _ID.fullmatch(text) else None
+
+
+def _without_token(url: URL) -> str:
+    return str(url.without_query_params("access_token"))
+
+
+def _dict(value: object, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
+    return value if isinstance(value, dict) else (otherwise or {})
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
