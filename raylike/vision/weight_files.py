@@ -1,0 +1,100 @@
+"""Published weight files: from torch's cache if they are there, else downloaded and checked.
+
+`torch.hub` does the same, but needs torch, checks no file that is already there, and waits for ever
+on a network that swallows packets. This keeps its folder and its file names, so that either finds
+what the other fetched.
+
+Knows files and HTTPS. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import tempfile
+import threading
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.error import URLError
+
+ANSWER_TIMEOUT_S = 2.0
+"""Within this a server must have answered, name look-up and TLS included: offline runs wait no longer."""
+STALL_TIMEOUT_S = 30.0
+"""Without a byte for this long, a download that has begun is given up."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """Where a file is published, and the first hex digits of its SHA-256."""
+
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Its name, as in the URL."""
+        return self.url.rpartition("/")[2]
+
+
+def folder() -> Path:
+    """Where torch keeps downloaded weights, by its own variables (`torch.hub.get_dir`)."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    torch_home = os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
+    return Path(torch_home).expanduser() / "hub" / "checkpoints"
+
+
+def fetch(file: WeightFile) -> Path:
+    """The file on this machine, with the right hash; downloaded if need be.
+
+    Raises
+    ------
+    OSError : if it is not there and the server does not answer, or answers with something else
+    """
+    path = folder() / file.name
+    if path.is_file() and _sha256(path).startswith(file.sha256):
+        return path
+    answer = _open(file.url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with answer, tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{file.name}.", delete=False) as part:
+        try:
+            shutil.copyfileobj(answer, part, 1 << 20)
+            part.flush()
+            if not _sha256(Path(part.name)).startswith(file.sha256):
+                raise OSError(f"{file.url} is not the file it was (SHA-256 differs)")
+            os.replace(part.name, path)
+        except BaseException:
+            os.unlink(part.name)
+            raise
+    return path
+
+
+def _open(url: str) -> IO[bytes]:
+    """Begin a download; a thread, since a name look-up cannot be given a time limit."""
+    outcome: list[Any] = []
+
+    def connect() -> None:
+        try:
+            outcome.append(urllib.request.urlopen(url, timeout=STALL_TIMEOUT_S))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=connect, name="weight-file", daemon=True)
+    thread.start()
+    thread.join(ANSWER_TIMEOUT_S)
+    if not outcome:
+        raise TimeoutError(f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
+    if isinstance(outcome[0], URLError) and isinstance(outcome[0].reason, OSError):
+        raise outcome[0].reason
+    if isinstance(outcome[0], Exception):
+        raise OSError(str(outcome[0])) from outcome[0]
+    answer: IO[bytes] = outcome[0]
+    return answer
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
