@@ -1,0 +1,65 @@
+"""Both solvers find scikit-learn's minimum, on every C at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+from sklearn.svm import LinearSVC
+
+from raylike.learning.linear import decide, fit_grid
+from raylike.learning.photos import Photos
+from raylike.learning.scaling import fit_scale
+
+C_VALUES = [1e-6, 1e-3, 1e-1, 1.0, 100.0, 1e5]
+
+
+def objective(
+    rows: NDArray[np.float32], labels: NDArray[np.int8], c: float, weights: NDArray[np.float64]
+) -> float:
+    augmented = np.column_stack([rows.astype(np.float64), np.ones(len(rows))])
+    slack = np.maximum(1 - np.where(labels > 0, 1, -1) * (augmented @ weights), 0)
+    return float(weights @ weights / 2 + c * slack @ slack)
+
+
+@pytest.mark.parametrize("width", [300, 25], ids=["more features than rows", "more rows than features"])
+def test_objective_and_ranking_are_those_of_scikit_learn(
+    width: int, features: NDArray[np.float32], photos: Photos
+) -> None:
+    raw = features[0][:, :width]
+    rows = fit_scale(raw, "fc6").apply(raw)
+    included = np.stack([photos.folds != 0, photos.folds != 1], axis=1)
+    grid = fit_grid(rows, photos.labels, C_VALUES, included)
+    assert grid.shape == (len(C_VALUES), 2, width + 1)
+    for j, c in enumerate(C_VALUES):
+        for k in range(2):
+            mine, seen = grid[j, k].astype(np.float64), included[:, k]
+            theirs = LinearSVC(C=c, dual=True, tol=1e-6, max_iter=200_000, random_state=0)
+            if width < seen.sum():
+                theirs.set_params(dual=False, tol=1e-9)
+            theirs.fit(rows[seen].astype(np.float64), photos.labels[seen])
+            best = np.append(theirs.coef_[0], theirs.intercept_)
+            reached = objective(rows[seen], photos.labels[seen], c, mine)
+            assert reached <= objective(rows[seen], photos.labels[seen], c, best) * (1 + 1e-4)
+            ours = average_precision_score(photos.labels[~seen], decide(rows[~seen], grid[j, k]))
+            other = average_precision_score(photos.labels[~seen], theirs.decision_function(rows[~seen]))
+            assert ours == pytest.approx(other, abs=0.002)
+
+
+def test_rows_that_are_left_out_have_no_say(features: NDArray[np.float32], photos: Photos) -> None:
+    rows = fit_scale(features[0], "fc6").apply(features[0])
+    included = (photos.folds != 0)[:, None]
+    flipped = np.where(included[:, 0], photos.labels, 1 - photos.labels).astype(np.int8)
+    first, second = (fit_grid(rows, labels, [1.0], included) for labels in (photos.labels, flipped))
+    assert np.array_equal(first, second)
+
+
+def test_a_problem_is_solved_alike_alone_and_in_company(
+    features: NDArray[np.float32], photos: Photos
+) -> None:
+    rows = fit_scale(features[0], "fc6").apply(features[0])
+    included = np.stack([photos.folds != k for k in range(4)], axis=1)
+    together = fit_grid(rows, photos.labels, C_VALUES, included)
+    alone = fit_grid(rows, photos.labels, [C_VALUES[3]], included[:, 2:3])
+    assert np.allclose(together[3, 2], alone[0, 0], rtol=1e-4, atol=1e-6)
