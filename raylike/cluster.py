@@ -1,0 +1,220 @@
+"""Ray for one run: start it quietly on this machine, or join a cluster, and end it with the run.
+
+Knows Ray's start-up and its resources. Knows nothing of stages.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import actors  # noqa: F401  # sets Ray's environment before Ray is imported
+from raylike.config import RaySettings
+from raylike.errors import ConfigError, ServiceUnavailable
+
+if TYPE_CHECKING:
+    import ray.data
+
+NAMESPACE = "raylike"
+BLOCK_MIB = 16
+"""Largest block of a Ray data set. Ray Data sets room aside for blocks as large as its default of 128 MiB,
+and with little room in the object store a pipeline then waits tens of seconds for nothing."""
+
+
+class Session:
+    """One Ray session, started in the background while the driver does other things.
+
+    Starting takes 6-10 s, nearly all of it waiting for Ray's own processes. The thread that starts
+    them stays until `stop`: Ray asks the kernel to end its processes with their parent, and to Linux
+    that parent is the thread, not the process.
+    """
+
+    def __init__(self, settings: RaySettings) -> None:
+        self._settings = settings
+        self._ready = threading.Event()
+        self._stop = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
+        self.dashboard_url = ""
+
+    def start(self) -> None:
+        """Begin to start Ray; returns at once."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Return when Ray can be used. Raises `ServiceUnavailable` if it cannot."""
+        self.start()
+        self._ready.wait()
+        if self._error is not None:
+            raise ServiceUnavailable(
+                f"Ray did not start: {str(self._error).splitlines()[0]}",
+                self._settings.address,
+                "is the address right, and are Ray and Python there of the same version as here?",
+            ) from self._error
+
+    def stop(self) -> None:
+        """End the session, and Ray with it if it was started here."""
+        if self._thread.ident is None:
+            return
+        self._ready.wait()
+        if self._error is None:
+            import ray
+
+            ray.shutdown()
+        self._stop.set()
+
+    def _run(self) -> None:
+        try:
+            self._init()
+        except Exception as error:  # handed to whoever waits
+            self._error = error
+        finally:
+            self._ready.set()
+        self._stop.wait()
+
+    def _init(self) -> None:
+        local = self._settings.address == "local"
+        if local:
+            # Ray binds every server of this session to 127.0.0.1 (its own default on Windows and macOS).
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            # One process of Ray Train less: this machine does not preempt itself.
+            os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        import ray
+
+        quieten()
+        if local:
+            context = ray.init(
+                address="local",
+                num_cpus=self._settings.num_cpus,
+                include_dashboard=self._settings.dashboard,
+                dashboard_host="127.0.0.1",
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        else:
+            context = ray.init(
+                address=self._settings.address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        self.dashboard_url = f"http://{context.dashboard_url}" if context.dashboard_url else ""
+        import ray.data  # 1-2 s, better spent here than in the first stage that needs it
+
+        quieten()
+        configure_data()
+
+
+def sign_in_hint() -> str:
+    """How a person signs in to the dashboard of a session that asks for Ray's token."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "sign in with the token in RAY_AUTH_TOKEN"
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or str(Path.home() / ".ray" / "auth_token")
+    return f"sign in with the token in {path}"
+
+
+def quieten() -> None:
+    """Keep Ray's own log lines and deprecation notices off the user's screen; its log files get them.
+
+    Ray's libraries set up their loggers when they are imported: call it again after that.
+    """
+    for name in ("ray", "ray.data", "ray.train", "ray.tune", "ray.serve"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setLevel(logging.CRITICAL)
+    for category in (FutureWarning, DeprecationWarning, ResourceWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"ray(\.|$)")
+
+
+def configure_data() -> None:
+    """Settings of Ray Data for this driver: no bars, version 1 of its sources (see `actors`)."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.use_datasource_v2 = False
+    context.target_max_block_size = BLOCK_MIB * 2**20
+    context.print_on_execution_start = False
+
+
+def from_items(rows: Sequence[Mapping[str, Any]]) -> ray.data.Dataset:
+    """A Ray data set of small rows, one a block, so that each can go to whichever process is free."""
+    configure_data()
+    from ray.data import from_items
+
+    return from_items(list(rows), override_num_blocks=len(rows))
+
+
+def read_parquet(files: Sequence[str], columns: Sequence[str] | None = None) -> ray.data.Dataset:
+    """A Ray data set over Parquet files, one read task a file."""
+    import ray
+
+    if not ray.is_initialized():
+        raise ConfigError("Ray is not running", "", "start it: `ray.init(address='local')`")
+    from ray.data import read_parquet as read
+
+    configure_data()
+    return read(list(files), columns=list(columns) if columns else None, override_num_blocks=len(files))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How a batch model is spread over the cluster: processes, and what each may use."""
+
+    size: int
+    num_cpus: float
+    num_gpus: float
+    threads: int
+
+
+def plan_pool(cpus: int, gpus: int, *, n_items: int, wanted: int | None = None, per_actor: int = 64) -> Pool:
+    """Choose the number of model processes from what there is and what there is to do.
+
+    Parameters
+    ----------
+    cpus, gpus : of the whole cluster
+    n_items : photos to do
+    wanted : the user's own choice, if any
+    per_actor : photos below which one more process costs more than it brings
+
+    Returns
+    -------
+    One actor a GPU, else one a CPU, with one CPU's worth left over: actors that hold every CPU starve
+    Ray Data's own tasks, and the pipeline then hangs without a word.
+    """
+    most = wanted or (gpus if gpus else cpus)
+    size = max(1, min(most, math.ceil(n_items / per_actor)))
+    share = math.floor(100 * (cpus - 1) / size) / 100 if cpus > 1 else 0.5
+    num_cpus = max(0.01, min(1.0, share))
+    return Pool(size=size, num_cpus=num_cpus, num_gpus=1.0 if gpus else 0.0, threads=max(1, cpus // size))
+
+
+def cpus() -> int:
+    """CPUs of the whole cluster."""
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def gpus(device: str) -> int:
+    """GPUs to be used, for `device` auto, cpu or cuda.
+
+    Raises
+    ------
+    ConfigError : for cuda, where no node has a GPU
+    """
+    import ray
+
+    found = int(ray.cluster_resources().get("GPU", 0)) if device != "cpu" else 0
+    if device == "cuda" and not found:
+        raise ConfigError("no GPU was found", "--device cuda", "use --device auto, or a node that has one")
+    return found

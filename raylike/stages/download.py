@@ -1,0 +1,254 @@
+"""Stage download: the photos of the cohort, from wherever their posts say, into `images`.
+
+Downloader actors fetch, check and hash photos and write them as Parquet parts; the driver commits the
+parts and never sees a photo. A photo that cannot be had, or is none, is a row with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actors.downloads import DownloadOptions, WorkerDied, download
+from actors.lanes import Traffic
+from actors.outcomes import RateLimited, Transient
+from actors.paced import Backoff
+from raylike import config, connections, fetching
+from raylike.config import DownloadSettings, SourceSettings
+from raylike.errors import InputDataError, ServiceUnavailable, StageError
+from raylike.fetching import FetchLimits, PassingFault, Rejected
+from raylike.stage import StageContext, StageReport
+from raylike.tables import IMAGES
+from raylike.vision import decode, inspection
+from raylike.workspace import Part, Workspace
+
+INSPECTORS = 2
+"""Threads of an actor that look at photos: hashing and decoding let the event loop run meanwhile."""
+
+LOCAL = "local files"
+
+UNREACHABLE = frozenset({"connection", "timeout", "http_error", "rate_limited", "refused_address"})
+"""Failures that say something of the network rather than of the photo."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What to fetch: an address, or for imported posts a path."""
+
+    post_id: str
+    place: str
+    is_file: bool
+
+
+class PhotoJob:
+    """What a downloader actor does with photos. Opened inside the actor."""
+
+    def __init__(
+        self, workspace: Workspace, settings: DownloadSettings, resolve: dict[str, str], allow_private: bool
+    ) -> None:
+        self._workspace = workspace
+        self._settings = settings
+        self._resolve = resolve
+        self._allow_private = allow_private
+        self._limits = FetchLimits(settings.max_bytes, settings.timeout_s, settings.max_redirects)
+        self._accepted = inspection.Limits(settings.max_pixels, settings.min_side_px)
+
+    async def __aenter__(self) -> PhotoJob:
+        decode.use_threads(1)
+        self._threads = ThreadPoolExecutor(INSPECTORS, thread_name_prefix="inspector")
+        self._session = fetching.open_session(
+            connections.connector(
+                self._resolve, allow_private=self._allow_private, limit=self._settings.in_flight
+            )
+        )
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._session.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def lane(self, item: Photo) -> str:
+        """The host to ask."""
+        if item.is_file:
+            return LOCAL
+        try:
+            return urlsplit(item.place).netloc.lower()
+        except ValueError:
+            return ""
+
+    async def fetch(self, item: Photo) -> dict[str, Any]:
+        """The photo's row of `images`. Raises `PassingFault` or `RateLimited`."""
+        loop = asyncio.get_running_loop()
+        try:
+            if item.is_file:
+                data = await loop.run_in_executor(self._threads, _read, item.place, self._limits.max_bytes)
+            else:
+                data = await fetching.fetch(self._session, item.place, self._limits)
+        except Rejected as rejected:
+            return _row(item, rejected.status, rejected.error)
+        found = await loop.run_in_executor(self._threads, inspection.inspect, data, self._accepted)
+        header = found.header
+        return {
+            **_row(item, found.status, found.error),
+            "bytes": data if found.status == "ok" else None,
+            "byte_size": len(data),
+            "sha256": found.sha256,
+            "phash": found.phash,
+            "format": header.format if header else None,
+            "width": header.width if header else None,
+            "height": header.height if header else None,
+        }
+
+    def give_up(self, item: Photo, trouble: Transient | RateLimited) -> dict[str, Any]:
+        """The row of a photo for which every try failed."""
+        if isinstance(trouble, PassingFault):
+            return _row(item, trouble.status, trouble.error)
+        return _row(item, "rate_limited", str(trouble))
+
+    def status(self, row: dict[str, Any]) -> str:
+        """`ok`, or the kind of failure."""
+        return str(row["status"])
+
+    def size(self, row: dict[str, Any]) -> int:
+        """Bytes held."""
+        return len(row["bytes"] or b"")
+
+    def store(self, rows: list[dict[str, Any]]) -> Part:
+        """Write the rows as a part of `images`; it counts once the driver has committed it."""
+        rows.sort(key=lambda row: str(row["post_id"]))
+        # Column by column: `Table.from_pylist` takes as long for the bytes as fetching and checking them.
+        columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in IMAGES.schema]
+        return self._workspace.write_part("images", pa.table(columns, schema=IMAGES.schema))
+
+
+def run(context: StageContext) -> StageReport:
+    """Fetch the photos of the cohort that are not there yet."""
+    workspace, settings = context.workspace, context.settings
+    wanted = _wanted(workspace)
+    if not context.resume:
+        workspace.write("images", IMAGES.empty(), context.commit.partial())
+    done = workspace.keys("images")
+    todo = [photo for photo in wanted if photo.post_id not in done]
+    context.progress.expect(len(todo), "photos")
+    if todo:
+        context.progress.note(_plan(settings.download))
+    try:
+        for batch in download(
+            _job_factory(workspace, settings.download, settings.source), todo, _options(settings.download)
+        ):
+            workspace.commit_parts("images", [batch.stored], context.commit.partial())
+            failed = sum(batch.counts.values()) - batch.counts.get("ok", 0)
+            context.progress.advance(len(batch.done), failed=failed)
+    except WorkerDied as died:
+        name, reason = died.args
+        raise StageError(
+            f"{name} died too often: {reason}", "download", "run again: what is there is kept"
+        ) from None
+    report = _report(workspace, [photo.post_id for photo in wanted])
+    _refuse_all_failed(context, report)
+    workspace.seal("images", context.commit)
+    return report
+
+
+def _wanted(workspace: Workspace) -> list[Photo]:
+    """The photos of the posts that the cohort keeps, in order of their ids."""
+    kept = workspace.read("cohort", ["post_id"], where=pc.field("kept"))["post_id"].combine_chunks()
+    posts = workspace.read("posts", ["post_id", "provider", "image_url"])
+    posts = posts.filter(pc.is_in(posts["post_id"], value_set=kept)).sort_by("post_id")
+    return [
+        # A path is opened only where the user gave it: anybody could post an `image_url` of /etc/passwd.
+        Photo(post_id, place, is_file=provider == "files" and urlsplit(place).scheme not in ("http", "https"))
+        for post_id, provider, place in zip(*(column.to_pylist() for column in posts.columns), strict=True)
+    ]
+
+
+def _job_factory(
+    workspace: Workspace, settings: DownloadSettings, source: SourceSettings
+) -> partial[PhotoJob]:
+    """Builds the job in each actor. Takes of the source what is no secret."""
+    return partial(PhotoJob, workspace, settings, dict(source.resolve), source.allow_private_addresses)
+
+
+def _options(settings: DownloadSettings) -> DownloadOptions:
+    return DownloadOptions(
+        actors=settings.actors,
+        traffic=Traffic(
+            in_flight=settings.in_flight,
+            per_lane=settings.per_host,
+            backoff=Backoff(attempts=settings.attempts),
+        ),
+        batch_rows=max(1, settings.commit_every // settings.actors),
+    )
+
+
+def _plan(settings: DownloadSettings) -> str:
+    processes = f"{settings.actors} process{'es' if settings.actors > 1 else ''}"
+    return f"download: {processes}, {settings.in_flight} at once in each, {settings.per_host} from one host"
+
+
+def _report(workspace: Workspace, wanted: Sequence[str]) -> StageReport:
+    rows = workspace.read("images", ["post_id", "status", "byte_size"])
+    rows = rows.filter(pc.is_in(rows["post_id"], value_set=pa.array(wanted, pa.string())))
+    failed = Counter(rows["status"].to_pylist())
+    ok = failed.pop("ok", 0)
+    megabytes = (pc.sum(rows["byte_size"]).as_py() or 0) / 1e6
+    return StageReport(
+        rows_in=len(wanted),
+        rows_out=rows.num_rows,
+        failed=dict(failed.most_common()),
+        notes=(f"{ok} of {len(wanted)} photos, {megabytes:.0f} MB",),
+    )
+
+
+def _refuse_all_failed(context: StageContext, report: StageReport) -> None:
+    """Raise if there is not one photo; then the next run shall try them all again."""
+    failures = sum(report.failed.values())
+    if not report.rows_in or failures < report.rows_in:
+        return
+    context.workspace.write("images", IMAGES.empty(), context.commit.partial())
+    causes = ", ".join(f"{cause} {n}" for cause, n in report.failed.items())
+    what = f"none of {report.rows_in} photos can be used: {causes}"
+    if set(report.failed) <= UNREACHABLE:
+        raise ServiceUnavailable(what, "download", "is the network up? then run again")
+    raise InputDataError(what, "download", "are these addresses and paths of photos?")
+
+
+def _row(photo: Photo, status: str, error: str | None) -> dict[str, Any]:
+    """A row of `images` without a photo in it."""
+    return {
+        "post_id": photo.post_id,
+        "bytes": None,
+        "byte_size": 0,
+        "fetched_at": config.now(),
+        "status": status,
+        "error": error,
+    }
+
+
+def _read(path: str, max_bytes: int) -> bytes:
+    """Read an ordinary file. Raises `Rejected`."""
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for its writer.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(file, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise Rejected("not_an_image", "no ordinary file")
+            data = stream.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise Rejected("gone", "no such file") from None
+    except (OSError, ValueError) as error:
+        raise Rejected("unreadable", str(error)) from None
+    if len(data) > max_bytes:
+        raise Rejected("too_large", f"more than {max_bytes} bytes")
+    return data

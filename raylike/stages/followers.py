@@ -1,0 +1,195 @@
+"""Stage followers: how many followers the account of every post has.
+
+Reads posts; writes users, a row an account. A token actor per token (`actors/tokens.py`) looks users
+up, the driver hands out the work (`actors/dispatch.py`) and commits what came back every few seconds,
+so a killed run repeats what was under way and not yet committed, nothing else.
+
+Private and deleted accounts are rows with their status. So are look-ups that failed after every
+attempt (`failed`): running again leaves them alone, `--force followers` asks for everybody anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actors.dispatch import AllUsedUp, NoTokenLeft, TokenPool
+from actors.tokens import Answer, TokenOptions
+from raylike import tokens
+from raylike.errors import CredentialsError, InputDataError, ServiceUnavailable, TryAgainLater
+from raylike.providers import Connection
+from raylike.providers.base import FAILED, OK, User
+from raylike.source import endpoint
+from raylike.stage import StageContext, StageReport
+from raylike.tables import USERS
+
+COMMIT_EVERY_S = 5.0
+COMMIT_EVERY_ROWS = 5000
+
+FAILURES_IN_A_ROW = 50
+"""So many users given up, each after several attempts and none answered between: the server is down."""
+
+
+def run(context: StageContext) -> StageReport:
+    """Write users; the report's `skipped` counts private and gone accounts, `failed` those given up.
+
+    Raises
+    ------
+    InputDataError : if there are no posts
+    CredentialsError : if the network accepts none of the tokens any more
+    ServiceUnavailable : if it does not answer
+    TryAgainLater : if all tokens are used up and `collect.wait` is off
+    """
+    everybody = pc.unique(context.workspace.read("posts", ["user_id"]).column("user_id"))
+    if not len(everybody):
+        raise InputDataError(
+            "there are no posts whose accounts could be looked up", "posts", "run collect first"
+        )
+    missing = _missing(context, everybody)
+    context.progress.expect(len(everybody), "users")
+    context.progress.advance(len(everybody) - len(missing))
+    notes = _look_up(context, missing) if len(missing) else ()
+    context.workspace.seal("users", context.commit)
+    return _report(context, len(everybody), notes)
+
+
+def _look_up(context: StageContext, missing: pa.Array) -> tuple[str, ...]:
+    settings = context.settings
+    credentials = tokens.load(settings.source)
+    options = TokenOptions(
+        in_flight=settings.collect.in_flight,
+        tokens_per_actor=settings.collect.tokens_per_actor,
+        stage="followers",
+    )
+    rows = _Rows(context)
+    connect = partial(Connection, endpoint(settings))
+    with TokenPool(credentials, connect, options, context.progress.note) as pool:
+        try:
+            for answer in pool.ask(
+                _texts(missing), len(missing), wait=settings.collect.wait, before_rest=rows.commit
+            ):
+                rows.add(answer)
+            rows.finish()
+        except AllUsedUp as used_up:
+            raise TryAgainLater(
+                f"all {len(credentials)} tokens are used up; the next hit is free in {used_up.wait_s:.0f} s",
+                settings.source.name,
+                "run the same command again then: it goes on where it was",
+            ) from None
+        except NoTokenLeft as none_left:
+            raise CredentialsError(
+                "no token is left: "
+                + "; ".join(f"{token}: {why}" for token, why in none_left.reasons.items()),
+                settings.source.name,
+                "renew the tokens, then run the same command again: it goes on where it was",
+            ) from None
+        finally:
+            rows.commit()
+    return rows.notes()
+
+
+def _missing(context: StageContext, everybody: pa.Array) -> pa.Array:
+    """The accounts that have no row yet."""
+    if not context.resume:
+        return everybody
+    known = context.workspace.read("users", ["user_id"]).column("user_id")
+    return everybody.filter(pc.invert(pc.is_in(everybody, value_set=known.combine_chunks())))
+
+
+def _texts(array: pa.Array, chunk: int = 10_000) -> Iterator[str]:
+    """The strings of an array, some at a time: a million Python strings are not held at once."""
+    for start in range(0, len(array), chunk):
+        yield from array.slice(start, chunk).to_pylist()
+
+
+class _Rows:
+    """Rows on their way into the table, committed every few seconds."""
+
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._rows: list[dict[str, Any]] = []
+        self._given_up: list[tuple[str, str]] = []
+        self._causes: Counter[str] = Counter()
+        self._answered = 0
+        self._hits = 0
+        self._replaces = not context.resume
+        self._committed_at = time.monotonic()
+
+    def add(self, answer: Answer) -> None:
+        """Take an answer; commit if it is time.
+
+        Users given up become rows when others are answered after them: that a server is down is no
+        property of its users.
+        """
+        self._hits += answer.hits
+        self._given_up += answer.failed
+        if answer.results:
+            self._answered += len(answer.results)
+            self._take(answer.results)
+            self._take_given_up()
+        elif len(self._given_up) >= FAILURES_IN_A_ROW:
+            raise self._silence()
+        late = time.monotonic() - self._committed_at >= COMMIT_EVERY_S
+        if late or len(self._rows) >= COMMIT_EVERY_ROWS:
+            self.commit()
+
+    def finish(self) -> None:
+        """There are no more answers. Raises `ServiceUnavailable` if there was none at all."""
+        if self._given_up and not self._answered:
+            raise self._silence()
+        self._take_given_up()
+
+    def commit(self) -> None:
+        """Write the rows that have come in."""
+        if self._rows:
+            rows = pa.Table.from_pylist(self._rows, USERS.schema)
+            write = self._context.workspace.write if self._replaces else self._context.workspace.append
+            write("users", rows, self._context.commit.partial())
+            self._replaces = False
+            self._rows = []
+        self._committed_at = time.monotonic()
+
+    def notes(self) -> tuple[str, ...]:
+        """What it took, and why users were given up."""
+        causes = tuple(f"given up: {n} users, {cause}" for cause, n in self._causes.most_common(5))
+        return (f"{self._hits} hits for {self._answered} users", *causes)
+
+    def _take_given_up(self) -> None:
+        self._causes.update(cause for _, cause in self._given_up)
+        self._take([User(user_id, FAILED) for user_id, _ in self._given_up])
+        self._given_up = []
+
+    def _take(self, users: Sequence[User]) -> None:
+        looked_up_at = datetime.now(UTC)
+        self._rows += [{**asdict(user), "looked_up_at": looked_up_at} for user in users]
+        failed = sum(user.status == FAILED for user in users)
+        self._context.progress.advance(len(users), **({"failed": failed} if failed else {}))
+
+    def _silence(self) -> ServiceUnavailable:
+        cause = Counter(cause for _, cause in self._given_up).most_common(1)[0][0]
+        source = self._context.settings.source
+        return ServiceUnavailable(
+            f"does not answer: {cause}, {len(self._given_up)} users in a row",
+            source.base_url or source.name,
+            "run the same command again later: it goes on where it was",
+        )
+
+
+def _report(context: StageContext, rows_in: int, notes: tuple[str, ...]) -> StageReport:
+    """Counts of the table as it now stands, whichever runs wrote it."""
+    statuses = context.workspace.read("users", ["status"]).column("status")
+    counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(statuses).to_pylist()}
+    failed = counts.pop(FAILED, 0)
+    rows_out = sum(counts.values())
+    counts.pop(OK, None)
+    return StageReport(
+        rows_in, rows_out, dict(sorted(counts.items())), {"look-up": failed} if failed else {}, notes
+    )

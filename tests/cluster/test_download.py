@@ -1,0 +1,260 @@
+"""The download stage on a real Ray: tables, resumption, processes that die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from aiohttp import web
+
+from actors.downloads import DownloadOptions, WorkerDied, download
+from raylike.config import Settings, resolve
+from raylike.errors import InputDataError, ServiceUnavailable
+from raylike.progress import Silence
+from raylike.stage import StageContext, StageReport
+from raylike.stages import download as stage
+from raylike.tables import COHORT, POSTS
+from raylike.workspace import Commit, Workspace
+from tests.pictures import photo
+
+pytestmark = pytest.mark.ray
+
+HOST = "photos.test"
+N = 24
+CONTENTS = [photo(320, 240, shade) for shade in range(N)]
+EPOCH = datetime(2015, 10, 1, tzinfo=UTC)
+
+
+class Server:
+    """Serves `/N.jpg` on loopback from a thread, and counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.hits: list[str] = []
+        self.missing: set[str] = set()
+        self.port = 0
+
+    def run(self, ready: threading.Event, stop: threading.Event) -> None:
+        async def serve() -> None:
+            app = web.Application()
+            app.router.add_get("/{name}.jpg", self.answer)
+            runner = web.AppRunner(app)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.port = runner.addresses[0][1]
+            ready.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.02)
+            await runner.cleanup()
+
+        asyncio.run(serve())
+
+    async def answer(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        self.hits.append(name)
+        if name in self.missing:
+            raise web.HTTPNotFound
+        return web.Response(body=CONTENTS[int(name)], content_type="image/jpeg")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    served = Server()
+    ready, stop = threading.Event(), threading.Event()
+    thread = threading.Thread(target=served.run, args=(ready, stop))
+    thread.start()
+    ready.wait(10)
+    yield served
+    stop.set()
+    thread.join(10)
+
+
+def fill(workspace: Workspace, places: list[str], provider: str = "simulator") -> None:
+    """A workspace with these posts; the cohort leaves out the last."""
+    posts = [
+        {
+            "post_id": f"p{i:03d}",
+            "provider": provider,
+            "user_id": "u",
+            "created_at": EPOCH,
+            "collected_at": EPOCH,
+            "image_url": place,
+            "likes": 1,
+            "tags": [],
+        }
+        for i, place in enumerate(places)
+    ]
+    cohort = [
+        {
+            "post_id": post["post_id"],
+            "user_id": "u",
+            "likes": 1,
+            "kept": post is not posts[-1],
+            "reason": "",
+        }
+        for post in posts
+    ]
+    workspace.write("posts", pa.Table.from_pylist(posts, schema=POSTS.schema), Commit("collect", "f"))
+    workspace.write("cohort", pa.Table.from_pylist(cohort, schema=COHORT.schema), Commit("cohort", "f"))
+
+
+def settings_for(server: Server, **download: Any) -> Settings:
+    source = {"resolve": {HOST: f"127.0.0.1:{server.port}"}}
+    return resolve({"source": source, "download": {"attempts": 1, **download}}, environ={}).settings
+
+
+def run(workspace: Workspace, settings: Settings, *, resume: bool = False) -> StageReport:
+    commit = Commit("download", "f")
+    return stage.run(StageContext(workspace, settings, Silence(), commit, resume))
+
+
+def contents(workspace: Workspace) -> list[dict[str, Any]]:
+    """The rows of `images` by post, but for when they were fetched."""
+    return workspace.read("images").drop_columns(["fetched_at"]).sort_by("post_id").to_pylist()
+
+
+def addresses() -> list[str]:
+    return [f"http://{HOST}/{i}.jpg" for i in range(N)]
+
+
+def test_the_cohorts_photos_are_there_with_their_facts(
+    ray_local: None, workspace_path: Path, server: Server
+) -> None:
+    workspace = Workspace(workspace_path)
+    fill(workspace, addresses())
+    server.missing = {"3", "7"}
+    report = run(workspace, settings_for(server, commit_every=10))
+    rows = contents(workspace)
+    assert [row["post_id"] for row in rows] == [f"p{i:03d}" for i in range(N - 1)]
+    assert rows[0]["bytes"] == CONTENTS[0]
+    assert rows[0]["status"] == "ok"
+    assert rows[3]["status"] == "gone"
+    assert rows[3]["bytes"] is None
+    assert (report.rows_in, report.rows_out, dict(report.failed)) == (N - 1, N - 1, {"gone": 2})
+    last = workspace.last_commit("images")
+    assert last is not None
+    assert last.complete
+    assert len(workspace.files("images")) >= 3
+
+
+def test_a_rerun_fetches_what_is_missing_and_nothing_else(
+    ray_local: None, workspace_path: Path, server: Server
+) -> None:
+    workspace = Workspace(workspace_path)
+    fill(workspace, addresses()[:11])
+    run(workspace, settings_for(server))
+    before = contents(workspace)
+    server.hits.clear()
+    fill(workspace, addresses())
+    run(workspace, settings_for(server), resume=True)
+    assert sorted(server.hits, key=int) == [str(i) for i in range(10, N - 1)]
+    assert contents(workspace)[:10] == before
+    server.hits.clear()
+    run(workspace, settings_for(server), resume=False)
+    assert len(server.hits) == N - 1
+    assert len(contents(workspace)) == N - 1
+
+
+def test_batches_and_processes_do_not_change_the_table(
+    ray_local: None, workspace_path: Path, server: Server
+) -> None:
+    tables = []
+    for i, (actors, commit_every) in enumerate([(1, 100), (2, 3)]):
+        workspace = Workspace(workspace_path / str(i))
+        fill(workspace, addresses())
+        run(workspace, settings_for(server, actors=actors, commit_every=commit_every))
+        tables.append(contents(workspace))
+    assert tables[0] == tables[1]
+
+
+def test_imported_files_are_read(
+    ray_local: None, workspace_path: Path, tmp_path: Path, server: Server
+) -> None:
+    paths = [tmp_path / f"{i}.jpg" for i in range(4)]
+    for path, data in zip(paths, CONTENTS, strict=False):
+        path.write_bytes(data)
+    paths[1].unlink()
+    workspace = Workspace(workspace_path)
+    fill(workspace, [str(path) for path in paths], provider="files")
+    run(workspace, settings_for(server))
+    assert [row["status"] for row in contents(workspace)] == ["ok", "gone", "ok"]
+
+
+def test_when_nothing_can_be_had_the_next_run_tries_again(
+    ray_local: None, workspace_path: Path, server: Server
+) -> None:
+    workspace = Workspace(workspace_path)
+    fill(workspace, [f"http://127.0.0.1:{server.port}/{i}.jpg" for i in range(3)])
+    with pytest.raises(ServiceUnavailable, match="refused_address 2"):
+        run(workspace, settings_for(server))
+    server.missing = {"0", "1"}
+    fill(workspace, addresses()[:3])
+    with pytest.raises(InputDataError, match="gone 2"):
+        run(workspace, settings_for(server), resume=True)
+    assert contents(workspace) == []
+    server.missing = set()
+    run(workspace, settings_for(server), resume=True)
+    assert [row["status"] for row in contents(workspace)] == ["ok", "ok"]
+
+
+class Deadly(stage.PhotoJob):
+    """Kills its process on the way to storing a batch, as often as there are lives in a file."""
+
+    def __init__(self, lives: Path, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._lives = lives
+        self._stored = 0
+
+    def store(self, rows: list[dict[str, Any]]) -> Any:
+        self._stored += 1
+        deaths = len(self._lives.read_bytes())
+        if self._stored > 1 and deaths:
+            self._lives.write_bytes(bytes(deaths - 1))
+            super().store(rows)  # written, but nobody will ever hear of it
+            os.kill(os.getpid(), 9)
+        return super().store(rows)
+
+
+def deadly_batches(
+    workspace: Workspace, server: Server, lives: Path, deaths: int, restarts: int
+) -> list[list[int]]:
+    """Download by a process that dies; commit the batches as the stage does, and return their items."""
+    lives.write_bytes(bytes(deaths))
+    settings = settings_for(server)
+    fill(workspace, addresses())
+    resolve_to = dict(settings.source.resolve)
+    make_job = partial(Deadly, lives, workspace, settings.download, resolve_to, False)
+    seen = []
+    options = DownloadOptions(batch_rows=5, restarts=restarts)
+    for batch in download(make_job, stage._wanted(workspace), options):
+        workspace.commit_parts("images", [batch.stored], Commit("download", "f", complete=False))
+        seen.append(list(batch.done))
+    return seen
+
+
+def test_a_killed_downloader_loses_no_photo_and_doubles_none(
+    ray_local: None, workspace_path: Path, tmp_path: Path, server: Server
+) -> None:
+    workspace = Workspace(workspace_path)
+    seen = deadly_batches(workspace, server, tmp_path / "lives", deaths=2, restarts=3)
+    assert sorted(place for batch in seen for place in batch) == list(range(N - 1))
+    undisturbed = Workspace(workspace_path / "undisturbed")
+    fill(undisturbed, addresses())
+    run(undisturbed, settings_for(server))
+    assert contents(workspace) == contents(undisturbed)
+
+
+def test_a_downloader_that_always_dies_ends_the_run_with_what_there_is(
+    ray_local: None, workspace_path: Path, tmp_path: Path, server: Server
+) -> None:
+    workspace = Workspace(workspace_path)
+    with pytest.raises(WorkerDied, match="downloader-0"):
+        deadly_batches(workspace, server, tmp_path / "lives", deaths=100, restarts=1)
+    assert contents(workspace)
