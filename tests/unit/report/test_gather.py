@@ -1,0 +1,142 @@
+"""Facts from tables whose figures are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raylike.config import resolve
+from raylike.errors import InputDataError
+from raylike.report.facts import Facts
+from raylike.report.gather import gather
+from raylike.workspace import Workspace
+
+Rows = list[dict[str, Any]]
+Fill = Callable[[Path, dict[str, Rows], set[str] | None], Workspace]
+SETTINGS = resolve({"faces": {"min_confidence": 0.0}}, environ={}).settings
+
+
+@pytest.fixture(scope="module")
+def facts(finished: Workspace) -> Facts:
+    return gather(finished, SETTINGS)
+
+
+def test_the_funnel_counts_what_each_table_holds(facts: Facts) -> None:
+    # 400 posts; 3 in 5 kept; 4 of 240 gone; of 236 photos 144 with a face, 72 above the cut.
+    assert [step.count for step in facts.funnel] == [400, 240, 236, 144, 72, 72]
+    assert [step.study for step in facts.funnel] == [200_000, 120_000, None, 60_000, 35_000, None]
+    assert facts.funnel[1].of_first == pytest.approx(0.6)
+    assert facts.funnel[4].of_previous == pytest.approx(0.5)
+
+
+def test_every_photo_left_out_has_a_reason(facts: Facts) -> None:
+    counts = {(r.stage, r.reason): r.count for r in facts.reasons}
+    assert counts["collect", "too young"] == 12
+    assert counts["cohort", "too many followers"] + counts["cohort", "too few followers"] == 400 - 240
+    assert counts["download", "gone"] == 240 - 236
+    assert counts["faces", "no face"] + counts["faces", "no face above the cut"] == 236 - 72
+
+
+def test_the_headline_is_chosen_by_cross_validation_not_by_its_test_score(facts: Facts) -> None:
+    assert facts.headline is not None
+    assert (facts.headline.model, facts.headline.features) == ("LinearSVC", "fc6")
+    assert facts.headline.ap.value == pytest.approx(0.58)
+    assert (facts.headline.ap.low, facts.headline.ap.high) == pytest.approx((0.53, 0.63))
+    assert facts.headline.chance == pytest.approx(0.5)
+    assert facts.headline.oracle == pytest.approx(0.71)
+    assert facts.headline.beats_chance
+
+
+def test_distributions_count_every_post_once(facts: Facts, rows: dict[str, Rows]) -> None:
+    assert facts.followers is not None
+    assert facts.likes is not None
+    assert facts.ratios is not None
+    assert (sum(facts.followers.before), sum(facts.followers.after)) == (400, 240)
+    assert sum(map(sum, facts.likes.kept)) == 240
+    assert sum(map(sum, facts.likes.dropped)) == 160
+    assert sum(facts.ratios.train) + sum(facts.ratios.test) + facts.ratios.zero == 72
+    assert facts.ratios.threshold in facts.ratios.edges
+    mean = sum(row["followers"] for row in rows["cohort"]) / 400
+    assert facts.followers.summary_before.mean == pytest.approx(mean)
+
+
+def test_the_face_curve_falls_from_all_faces_to_the_best(facts: Facts) -> None:
+    assert facts.faces is not None
+    assert facts.faces.photos[0] == facts.faces.n_with_face == 144
+    assert list(facts.faces.photos) == sorted(facts.faces.photos, reverse=True)
+    assert facts.faces.n_above_cut == 72
+
+
+def test_moving_the_cut_moves_the_funnel(finished: Workspace) -> None:
+    settings = resolve({"faces": {"min_confidence": 99.0}}, environ={}).settings
+    assert gather(finished, settings).funnel[4].count == 0
+
+
+def test_references_stand_last_and_fine_tuning_is_among_the_models(facts: Facts) -> None:
+    assert [m.features for m in facts.models if m.reference] == ["metadata", "truth"]
+    assert [m.reference for m in facts.models] == [False] * 7 + [True] * 2
+    tuned = next(m for m in facts.models if m.features == "pixels")
+    assert tuned.cross_validation is None
+    assert tuned.test is not None
+
+
+def test_galleries_are_the_two_ends_of_the_headlines_ranking(facts: Facts) -> None:
+    gallery = facts.gallery
+    assert gallery is not None
+    assert (gallery.model, gallery.n_photos) == ("LinearSVC on fc6", 18)
+    assert [photo.rank for photo in gallery.best] == list(range(1, 19))
+    assert gallery.worst[0].rank == 18
+
+
+def test_the_last_run_of_a_stage_counts_and_the_report_does_not(facts: Facts) -> None:
+    assert facts.times[0].stage == "collect"
+    assert facts.times[0].seconds == 4.0
+    assert facts.times[0].rows_per_s == pytest.approx(200)
+    assert "report" not in [time.stage for time in facts.times]
+
+
+def test_a_real_networks_photos_are_not_named_unless_asked_for(finished: Workspace) -> None:
+    hidden = gather(finished, resolve({"source": {"name": "instagram_v1"}}, environ={}).settings)
+    assert hidden.gallery is not None
+    assert not hidden.gallery.shows_photos
+    assert all(p.post_id is None and p.caption is None for p in hidden.gallery.best + hidden.gallery.worst)
+    assert '"p000' not in hidden.to_json()
+    asked = resolve(
+        {"source": {"name": "instagram_v1"}, "report": {"show_photos": True}}, environ={}
+    ).settings
+    shown = gather(finished, asked).gallery
+    assert shown is not None
+    assert shown.best[0].post_id is not None
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"posts"},
+        {"posts", "users", "cohort"},
+        {"posts", "users", "cohort", "images", "faces"},
+        {"posts", "users", "cohort", "images", "faces", "labels", "results", "sweep"},
+    ],
+)
+def test_what_is_not_there_yet_is_none(
+    tmp_path: Path, rows: dict[str, Rows], fill_workspace: Fill, tables: set[str]
+) -> None:
+    facts = gather(fill_workspace(tmp_path / "w", rows, tables), SETTINGS)
+    assert (facts.followers is None) == ("cohort" not in tables)
+    assert (facts.faces is None) == ("faces" not in tables)
+    assert (facts.ratios is None) == ("labels" not in tables)
+    assert (facts.headline is None) == ("results" not in tables)
+    assert facts.gallery is None
+    assert facts.funnel[5].count == (72 if "labels" in tables else None)
+    json.loads(facts.to_json())
+
+
+def test_an_empty_workspace_is_refused_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="no posts") as caught:
+        gather(Workspace(tmp_path / "nothing"), SETTINGS)
+    assert caught.value.exit_code == 65
+    assert "raylike run-all" in caught.value.hint
