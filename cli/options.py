@@ -1,0 +1,141 @@
+"""Options that several commands share, and how they become settings.
+
+Knows option names and the settings they stand for. Knows nothing of what the settings do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from raylike.stage_names import STAGE_NAMES
+
+if TYPE_CHECKING:
+    from raylike.config import Layer, Resolved
+
+DEFAULT_WORKSPACE = "raylike-workspace"
+
+SETTING_OF_OPTION = {
+    "preset": "preset",
+    "seed": "seed",
+    "device": "device",
+    "source": "source.name",
+    "tag": "source.tag",
+    "base_url": "source.base_url",
+    "token_store": "source.token_store",
+    "allow_private_addresses": "source.allow_private_addresses",
+    "wait": "collect.wait",
+    "address": "ray.address",
+    "dashboard": "ray.dashboard",
+}
+"""Parameter of a command -> the setting that it sets when it is given."""
+
+
+def stage_name(given: str | None) -> str | None:
+    """Check the name of a stage; a misspelt one is a usage error that names the nearest."""
+    if given is not None and given not in STAGE_NAMES:
+        close = difflib.get_close_matches(given, STAGE_NAMES, n=1, cutoff=0.5)
+        hint = f"Did you mean {close[0]!r}?" if close else f"One of: {', '.join(STAGE_NAMES)}."
+        raise typer.BadParameter(f"{given!r} is not a stage. {hint}")
+    return given
+
+
+def stage_list(given: list[str]) -> list[str]:
+    """Check the names of several stages."""
+    for name in given:
+        stage_name(name)
+    return given
+
+
+WorkspaceOption = Annotated[
+    str, typer.Option("--workspace", "-w", help="Folder or s3:// address of tables, models and report.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show log lines, Ray's included.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file instead of raylike.toml.")
+]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Any other setting; may be repeated."),
+]
+PresetOption = Annotated[
+    Literal["laptop", "study"] | None,
+    typer.Option(help="A set of defaults: small and quick, or the study's own. [default: laptop]"),
+]
+SourceOption = Annotated[
+    Literal["simulator", "files", "instagram_v1"] | None,
+    typer.Option(help="Where posts come from. [default: simulator]"),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="Fixes simulator, splits and models. [default: 0]")
+]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="STAGE", callback=stage_name, help="First stage to run.")
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="STAGE", callback=stage_name, help="Last stage to run.")
+]
+ForceOption = Annotated[
+    list[str],
+    typer.Option(
+        "--force", metavar="STAGE", callback=stage_list, help="Run it even if up to date; may be repeated."
+    ),
+]
+TagOption = Annotated[str | None, typer.Option(help="Hashtag to collect, without #. [default: me]")]
+BaseUrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Address of the network's API.")]
+TokenStoreOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="File with one token a line, mode 0600.")
+]
+PrivateAddressesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-private-addresses", help="Accept loopback and private addresses for API and photos."
+    ),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"] | None,
+    typer.Option(help="Where models run; auto takes a GPU if there is one. [default: auto]"),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster's address; local starts Ray for this run. [default: local]"),
+]
+DashboardOption = Annotated[
+    bool | None,
+    typer.Option("--dashboard/--no-dashboard", help="Ray's dashboard, on loopback. [default: on]"),
+]
+WaitOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait", help="When every token is used up: wait, or stop with code 75. [default: wait]"
+    ),
+]
+
+
+def flag_layer(params: Mapping[str, Any]) -> Layer:
+    """The settings that a command's options name; what was not given is left to weaker layers.
+
+    Raises `ConfigError` for a `--set` that is not of the form section.field=value.
+    """
+    from raylike.config import parse_assignments
+
+    layer = parse_assignments(params.get("assignments", ()))
+    for option, path in SETTING_OF_OPTION.items():
+        value = params.get(option)
+        if value is not None:
+            section, _, field = path.rpartition(".")
+            (layer.setdefault(section, {}) if section else layer)[field] = value
+    return layer
+
+
+def resolved(params: Mapping[str, Any]) -> Resolved:
+    """The settings from all layers, the command's options being the strongest."""
+    from raylike.config import resolve
+
+    return resolve(flag_layer(params), config_file=params.get("config"))
