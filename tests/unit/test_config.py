@@ -134,7 +134,7 @@ class TestFingerprint:
         assert fingerprint(before, "faces", ["faces"]) != fingerprint(after, "faces", ["faces"])
 
     def test_a_setting_of_how_to_run_does_not(self) -> None:
-        before, after = Settings(), resolve({"faces": {"batch_size": 7}}, environ={}).settings
+        before, after = Settings(), resolve({"faces": {"processes": 7}}, environ={}).settings
         assert fingerprint(before, "faces", ["faces"]) == fingerprint(after, "faces", ["faces"])
 
     def test_the_cut_belongs_to_labels_alone(self) -> None:
