@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 PHOTOS_AT_ONCE = 32
-"""Decoded and put through the trunk together: 5 MB of pixels."""
+"""Decoded together: 5 MB of pixels."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +163,15 @@ def _through(trunk: nn.Module, squares: NDArray[np.uint8], device: torch.device)
     """The trunk's output for the central crops, plain and mirrored: shape (b, 2, d)."""
     import torch
 
+    from raylike.vision.networks import equal_batches
+
     edge = (crops.SQUARE_PX - crops.INPUT_PX) // 2
     centres = torch.from_numpy(squares).to(device)[:, edge:-edge, edge:-edge]
     with torch.inference_mode():
-        sides = [trunk(centres), trunk(centres.flip(2))]
+        sides = [
+            torch.cat([trunk(batch) for batch in equal_batches(side)])[: len(squares)]
+            for side in (centres, centres.flip(2))
+        ]
         return np.asarray(torch.stack(sides, dim=1).cpu().numpy(), np.float32)
 
 

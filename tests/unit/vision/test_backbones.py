@@ -67,6 +67,15 @@ def test_random_weights_follow_from_the_seed_alone() -> None:
     assert not np.array_equal(first["features.0.weight"], third["features.0.weight"])
 
 
+@pytest.mark.parametrize("n", [1, 3, 17, 33])
+def test_a_photos_features_do_not_depend_on_its_company(alexnet: Backbone, n: int) -> None:
+    photos = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (40, 224, 224, 3), np.uint8))
+    extract = FeatureExtractor(alexnet)
+    with torch.inference_mode():
+        for many, few in zip(extract(photos), extract(photos[:n]), strict=True):
+            assert torch.equal(many[:n], few)
+
+
 def test_building_shares_the_arrays(alexnet: Backbone) -> None:
     built = build(alexnet)[0][0].weight.detach().numpy()
     assert np.shares_memory(built, alexnet.state["features.0.weight"])
