@@ -74,10 +74,10 @@ class SimulatorSettings(Section):
 
     users: PositiveInt = Field(2000, description="accounts; about two posts each")
     tokens: PositiveInt = Field(3, description="OAuth tokens it hands out", json_schema_extra=RUNTIME_ONLY)
-    rate_limit: str = Field(
-        "5000/3600",
+    rate_limit: str | None = Field(
+        None,
         pattern=r"^\d+/\d+(\.\d+)?$",
-        description="hits/window in s, for each token",
+        description="hits/window in s, for each token; empty: the network's own",
         json_schema_extra=RUNTIME_ONLY,
     )
     latency_s: Seconds = Field(0.0, description="added to every answer", json_schema_extra=RUNTIME_ONLY)

@@ -16,8 +16,9 @@ def simulate(
     users: Annotated[int, typer.Option(min=1, help="Accounts; about two posts each.")] = 2000,
     tokens: Annotated[int, typer.Option(min=1, help="OAuth tokens that it hands out.")] = 3,
     rate_limit: Annotated[
-        str, typer.Option(metavar="HITS/SECONDS", help="Limit of each token.")
-    ] = "5000/3600",
+        str | None,
+        typer.Option(metavar="HITS/SECONDS", help="Limit of each token. [default: each network's own]"),
+    ] = None,
     latency: Annotated[float, typer.Option(min=0, help="Seconds added to every answer.")] = 0.0,
     faults: Annotated[
         list[str],
@@ -46,7 +47,7 @@ def simulate(
     with start(options) as simulator:
         ready = {
             "event": "ready",
-            "networks": {"instagram_v1": simulator.local_url},
+            "networks": simulator.networks,
             "tokens": [token.get_secret_value() for token in simulator.tokens],
         }
         typer.echo(json.dumps(ready))

@@ -16,20 +16,20 @@ from concurrent.futures import Executor
 
 from raylike.simulator.options import SimulatorOptions
 from raylike.simulator.photos import drawing_processes
-from raylike.simulator.server import Network, listen
+from raylike.simulator.server import Server, listen
 
 _PARENT_CHECK_S = 0.5
 _MAX_DRAWING_PROCESSES = 4
 
 
 async def _serve(options: SimulatorOptions, parent: int, executor: Executor) -> None:
-    network = Network(options, executor)
-    runner, port = await listen(network, options.port)
+    server = Server(options, executor)
+    runner, port = await listen(server, options.port)
     ready = {
         "event": "ready",
         "port": port,
-        "networks": {"instagram_v1": f"http://127.0.0.1:{port}/v1"},
-        "tokens": network.first_tokens,
+        "networks": {network.name: f"http://127.0.0.1:{port}{network.path}" for network in server.networks},
+        "tokens": server.site.first_tokens,
     }
     print(json.dumps(ready), flush=True)
     loop = asyncio.get_running_loop()

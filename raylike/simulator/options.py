@@ -11,16 +11,16 @@ from raylike.simulator.faults import FAULTS
 
 @dataclass(frozen=True)
 class SimulatorOptions:
-    """One simulated network.
+    """One simulated world.
 
-    `rate_limit` is "HITS/WINDOW_S" for each token; `faults` maps a name of `faults.FAULTS` to the share
-    of answers it spoils; `port` 0 takes a free one.
+    `rate_limit` is "HITS/WINDOW_S" for each token, None for each network's own; `faults` maps a name of
+    `faults.FAULTS` to the share of answers it spoils; `port` 0 takes a free one.
     """
 
     seed: int = 0
     users: int = 2000
     tokens: int = 3
-    rate_limit: str = "5000/3600"
+    rate_limit: str | None = None
     latency_s: float = 0.0
     faults: Mapping[str, float] = field(default_factory=dict)
     port: int = 0
@@ -37,8 +37,10 @@ class SimulatorOptions:
             if not 0 <= share <= 1:
                 raise ConfigError(f"{name} = {share} is no share", "simulator.faults", "a number from 0 to 1")
 
-    def limit(self) -> tuple[int, float]:
-        """Hits and window in seconds."""
+    def limit(self) -> tuple[int, float] | None:
+        """Hits and window in seconds; None for each network's own."""
+        if self.rate_limit is None:
+            return None
         hits, _, window_s = self.rate_limit.partition("/")
         try:
             limit = int(hits), float(window_s)

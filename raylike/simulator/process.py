@@ -25,33 +25,35 @@ from raylike.simulator.options import SimulatorOptions
 
 __all__ = ["Simulator", "SimulatorOptions", "launch", "start"]
 
-_HOSTS = ("instagram.simulator.test", "photos.simulator.test")
+_DOMAIN = "simulator.test"
+_PHOTO_HOST = f"photos.{_DOMAIN}"
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """A running simulator."""
+    """A running simulator.
+
+    Attributes
+    ----------
+    networks : name -> address of its API by number and port, for a browser or curl
+    """
 
     port: int
+    networks: dict[str, str]
     tokens: tuple[SecretStr, ...]
     process: subprocess.Popen[bytes]
 
     @property
     def base_url(self) -> str:
-        """The API under the name that stays the same from run to run; needs `resolve`."""
-        return f"http://{_HOSTS[0]}/v1"
-
-    @property
-    def local_url(self) -> str:
-        """The API by number and port, for a browser or curl."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        """Instagram v1's API under a name that stays the same from run to run; needs `resolve`."""
+        return f"http://instagram.{_DOMAIN}/v1"
 
     @property
     def resolve(self) -> dict[str, str]:
         """Where the simulator's names are to be found: host -> "127.0.0.1:PORT"."""
-        return dict.fromkeys(_HOSTS, f"127.0.0.1:{self.port}")
+        return dict.fromkeys((f"instagram.{_DOMAIN}", _PHOTO_HOST), f"127.0.0.1:{self.port}")
 
     def stats(self) -> dict[str, Any]:
         """What the server has counted so far."""
@@ -103,7 +105,8 @@ def launch(options: SimulatorOptions) -> Simulator:
                 "is its port taken? --port 0 finds a free one",
             )
     event = json.loads(ready)
-    return Simulator(event["port"], tuple(SecretStr(token) for token in event["tokens"]), process)
+    tokens = tuple(SecretStr(token) for token in event["tokens"])
+    return Simulator(event["port"], event["networks"], tokens, process)
 
 
 @contextmanager

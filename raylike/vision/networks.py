@@ -112,6 +112,6 @@ def equal_batches(rows: Tensor) -> Iterator[Tensor]:
     do not care). With one shape for all, a photo's features are the same bits in any company, and a run that
     was killed and went on ends with the tables of an undisturbed one.
     """
-    for batch in rows.split(EQUAL_ROWS):
+    for batch in torch.split(rows, EQUAL_ROWS):
         missing = EQUAL_ROWS - len(batch)
         yield torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])]) if missing else batch

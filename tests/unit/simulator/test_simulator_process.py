@@ -39,7 +39,7 @@ def test_it_starts_answers_and_stops() -> None:
         assert simulator.tokens[0].get_secret_value() not in repr(simulator)
         assert set(simulator.resolve.values()) == {f"127.0.0.1:{simulator.port}"}
         token = simulator.tokens[1].get_secret_value()
-        url = f"{simulator.local_url}/tags/me/media/recent?access_token={token}"
+        url = f"{simulator.networks['instagram_v1']}/tags/me/media/recent?access_token={token}"
         with urllib.request.urlopen(url, timeout=10) as answer:
             assert answer.status == 200
         assert simulator.stats()["hits"] == [0, 1]

@@ -16,8 +16,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from raylike.simulator.faults import FAULTS, LATENCY_S, REVOKED_AFTER_HITS, STALL_S
+from raylike.simulator.networks.base import Site
 from raylike.simulator.options import SimulatorOptions
-from raylike.simulator.server import Network
+from raylike.simulator.server import Server
 from raylike.simulator.world import GONE, OK, PRIVATE
 
 CALLBACK = "http://127.0.0.1:9/back"
@@ -26,7 +27,7 @@ CALLBACK = "http://127.0.0.1:9/back"
 class Session:
     """A network being served, a client of it, and a clock of its own."""
 
-    def __init__(self, network: Network, client: TestClient[Any, Any]) -> None:
+    def __init__(self, network: Site, client: TestClient[Any, Any]) -> None:
         self.network = network
         self.client = client
         self.token = network.first_tokens[0]
@@ -53,9 +54,9 @@ class Clock:
 @asynccontextmanager
 async def serving(clock: Clock, options: SimulatorOptions) -> AsyncIterator[Session]:
     with ThreadPoolExecutor(1) as executor:
-        network = Network(options, executor, clock, clock.sleep)
-        async with TestClient(TestServer(network.app())) as client:
-            yield Session(network, client)
+        server = Server(options, executor, clock, clock.sleep)
+        async with TestClient(TestServer(server.app())) as client:
+            yield Session(server.site, client)
 
 
 def run(test: Callable[[Session, Clock], Awaitable[None]], **options: Any) -> None:
@@ -67,11 +68,11 @@ def run(test: Callable[[Session, Clock], Awaitable[None]], **options: Any) -> No
     asyncio.run(body())
 
 
-def user_with(network: Network, status: int) -> str:
+def user_with(network: Site, status: int) -> str:
     return network.world.user_id(int(np.flatnonzero(network.world.users.status == status)[0]))
 
 
-def a_photo(network: Network, row: int = 0) -> str:
+def a_photo(network: Site, row: int = 0) -> str:
     return f"/photos/{network.world.media_id(row)}.jpg"
 
 

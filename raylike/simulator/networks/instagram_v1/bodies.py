@@ -7,16 +7,14 @@ of followers appear in `/users/{id}` only.
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raylike.simulator.drawing.spec import SIDE_PX
+from raylike.simulator.networks.base import Json
 from raylike.simulator.world import GONE, PRIVATE, World
-
-Json = dict[str, Any]
 
 DEFAULT_COUNT, MAX_COUNT = 20, 33
 """Posts on a page: without `count`, and at most."""

@@ -1,0 +1,1 @@
+"""Instagram's API v1, as of 2015."""
