@@ -1,4 +1,4 @@
-"""One GET of a JSON API: what can go wrong on the way, in the words of `actors.outcomes`.
+"""One request to a JSON API: what can go wrong on the way, in the words of `actors.outcomes`.
 
 The session belongs to the caller. Redirects are not followed, so that a token never reaches another
 host; answers are read up to a limit; no message holds an address, since a token may be part of it.
@@ -28,17 +28,30 @@ REDIRECTION = 3
 
 @dataclass(frozen=True)
 class JsonAnswer:
-    """A JSON object with the status and headers it came with."""
+    """A JSON object or array with the status and headers it came with."""
 
     status: int
     headers: Mapping[str, str]
-    body: dict[str, Any]
+    body: dict[str, Any] | list[Any]
 
 
 async def get_json(
     session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str] | None = None
 ) -> JsonAnswer:
-    """Get a JSON object, whatever 2xx or 4xx status it comes with, except 429.
+    """Get JSON, whatever 2xx or 4xx status it comes with, except 429. Raises as `request_json`."""
+    return await request_json(session, "GET", url, headers=headers)
+
+
+async def request_json(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    *,
+    headers: Mapping[str, str] | None = None,
+    json_body: Mapping[str, Any] | None = None,
+    form: Mapping[str, str] | None = None,
+) -> JsonAnswer:
+    """Ask once, and return the JSON of whatever 2xx or 4xx answer comes, except 429.
 
     Raises
     ------
@@ -47,8 +60,14 @@ async def get_json(
     Refused : a redirect, a certificate that does not hold, HTML or other text where JSON belongs
     """
     try:
-        async with session.get(
-            url, headers=headers, allow_redirects=False, middlewares=(_send_once,)
+        async with session.request(
+            method,
+            url,
+            headers=headers,
+            json=json_body,
+            data=form,
+            allow_redirects=False,
+            middlewares=(_send_once,),
         ) as response:
             retry_after_s = _retry_after_s(response.headers)
             if response.status == HTTP_TOO_MANY:
@@ -96,7 +115,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(pieces)
 
 
-def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any]:
+def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any] | list[Any]:
     text = body.decode("utf-8", "replace").strip()
     try:
         parsed = json.loads(text)
@@ -105,7 +124,7 @@ def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any]:
             raise Transient("truncated JSON") from None
         kind = "HTML" if text[:1] == "<" else "no JSON"
         raise Refused(f"answers {kind} (HTTP {response.status}): no such API there") from None
-    if not isinstance(parsed, dict):
+    if not isinstance(parsed, dict | list):
         raise Refused("answers JSON of another shape: no such API there")
     return parsed
 

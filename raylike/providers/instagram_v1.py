@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -21,12 +20,25 @@ from yarl import URL
 
 from actors.budget import Limit, RateReport
 from actors.outcomes import Credential, RateLimited, Refused, Reply, TokenRevoked
-from raylike.providers.base import FAILED, GONE, OK, PRIVATE, Page, Post, User, count
+from raylike.providers.base import (
+    FAILED,
+    GONE,
+    OK,
+    PRIVATE,
+    Page,
+    Post,
+    Query,
+    Reading,
+    User,
+    count,
+    mapping,
+    sequence,
+    text,
+)
 from raylike.providers.http import JsonAnswer, get_json
 
 BASE_URL = "https://api.instagram.com/v1"
 LIMITS = (Limit(5000, 3600.0),)
-MAX_PAGE_SIZE = 33
 
 RATE_ERRORS = {"OAuthRateLimitException"}
 TOKEN_ERRORS = {"OAuthAccessTokenException", "OAuthParameterException", "OAuthForbiddenException"}
@@ -46,29 +58,36 @@ class InstagramV1:
     """The provider. `session` owns timeouts, TLS and which addresses may be reached."""
 
     name = "instagram_v1"
+    page_size = 33
     batch_size = 1
+    followers_embedded = False
+    reading_size = 1
 
     def __init__(
         self, session: aiohttp.ClientSession, base_url: str = "", limits: tuple[Limit, ...] | None = None
     ) -> None:
         self._session = session
         self._base = URL((base_url or BASE_URL).rstrip("/"))
-        self.limits = limits or LIMITS
+        self.limits = self.page_limits = limits or LIMITS
 
-    async def page(self, credential: Credential, tag: str, cursor: str | None, size: int) -> Reply[Page]:
+    def starts(self, query: Query) -> Sequence[str | None]:
+        """One timeline: the tag's."""
+        return [None]
+
+    async def page(self, credential: Credential, query: Query, cursor: str | None, size: int) -> Reply[Page]:
         """One page of a tag. The cursor is `next_url` without its token."""
         if cursor is None:
-            url = self._url(f"tags/{quote(tag, safe='')}/media/recent").with_query(
-                count=min(size, MAX_PAGE_SIZE)
+            url = self._url(f"tags/{quote(query.tag, safe='')}/media/recent").with_query(
+                count=min(size, self.page_size)
             )
         else:
             url = self._own(cursor)
         answer = await self._get(url, credential)
         if error := _error(answer):
             raise Refused(_message(*error))
-        posts = [_post(entry) for entry in _list(answer.body.get("data"))]
+        posts = [_post(entry) for entry in sequence(mapping(answer.body).get("data"))]
         kept = tuple(post for post in posts if post is not None)
-        next_url = _dict(answer.body.get("pagination")).get("next_url")
+        next_url = mapping(mapping(answer.body).get("pagination")).get("next_url")
         cursor = _without_token(self._own(next_url)) if isinstance(next_url, str) and next_url else None
         return Reply(Page(kept, len(posts) - len(kept), cursor), self.rate(answer.headers))
 
@@ -77,6 +96,12 @@ class InstagramV1:
         (user_id,) = user_ids
         answer = await self._get(self._url(f"users/{quote(user_id, safe='')}"), credential)
         return Reply([_user(user_id, answer)], self.rate(answer.headers))
+
+    async def readings(self, credential: Credential, post_ids: Sequence[str]) -> Reply[list[Reading]]:
+        """Read one post again: this network takes no more in a hit."""
+        (post_id,) = post_ids
+        answer = await self._get(self._url(f"media/{quote(post_id, safe='')}"), credential)
+        return Reply([_reading(post_id, answer)], self.rate(answer.headers))
 
     def rate(self, headers: Mapping[str, str]) -> RateReport | None:
         """`X-Ratelimit-Limit` and `X-Ratelimit-Remaining`; this network names no reset."""
@@ -99,10 +124,10 @@ class InstagramV1:
     def _url(self, path: str) -> URL:
         return URL(f"{self._base}/{path}", encoded=True)
 
-    def _own(self, text: str) -> URL:
+    def _own(self, address: str) -> URL:
         """An address that the server gave, if it is this server's own; a token goes nowhere else."""
         try:
-            url = URL(text)
+            url = URL(address)
             own = url.origin() == self._base.origin()
         except ValueError:
             raise Refused("names a next page whose address is not valid") from None
@@ -113,7 +138,8 @@ class InstagramV1:
 
 def _error(answer: JsonAnswer) -> tuple[str, str, int] | None:
     """Kind, message and code of an error, from a `meta` envelope or a flat body; None if it is none."""
-    meta = _dict(answer.body.get("meta"), answer.body)
+    body = mapping(answer.body)
+    meta = mapping(body.get("meta"), body)
     kind = meta.get("error_type")
     code = count(meta.get("code")) or answer.status
     if kind is None and code < HTTP_ERROR and answer.status < HTTP_ERROR:
@@ -125,6 +151,17 @@ def _message(kind: str, message: str, code: int) -> str:
     return f"{kind or 'error'} ({code}): {message}" if message else f"{kind or 'error'} ({code})"
 
 
+def _reading(post_id: str, answer: JsonAnswer) -> Reading:
+    if error := _error(answer):
+        kind, message, code = error
+        if kind in (NOT_ALLOWED, NOT_FOUND):  # the account has become private, or the post is deleted
+            return Reading(post_id, "gone")
+        raise Refused(_message(kind, message, code))
+    media = mapping(mapping(answer.body).get("data"))
+    likes, comments = (count(mapping(media.get(name)).get("count")) for name in ("likes", "comments"))
+    return Reading(post_id, "ok", likes, comments)
+
+
 def _user(user_id: str, answer: JsonAnswer) -> User:
     if error := _error(answer):
         kind, message, code = error
@@ -133,7 +170,7 @@ def _user(user_id: str, answer: JsonAnswer) -> User:
         if kind == NOT_FOUND:
             return User(user_id, GONE)
         raise Refused(_message(kind, message, code))
-    counts = _dict(_dict(answer.body.get("data")).get("counts"))
+    counts = mapping(mapping(mapping(answer.body).get("data")).get("counts"))
     followers = count(counts.get("followed_by"))
     if followers is None:
         return User(user_id, FAILED)
@@ -142,9 +179,9 @@ def _user(user_id: str, answer: JsonAnswer) -> User:
 
 def _post(entry: object) -> Post | None:
     """A post from an entry of `data`; None if it lacks what makes one."""
-    media = _dict(entry)
-    image = _dict(_dict(media.get("images")).get("standard_resolution"))
-    post_id, user_id = _id(media.get("id")), _id(_dict(media.get("user")).get("id"))
+    media = mapping(entry)
+    image = mapping(mapping(media.get("images")).get("standard_resolution"))
+    post_id, user_id = _id(media.get("id")), _id(mapping(media.get("user")).get("id"))
     seconds = count(media.get("created_time"))
     if (
         not (post_id and user_id and isinstance(image.get("url"), str))
@@ -152,37 +189,27 @@ def _post(entry: object) -> Post | None:
         or seconds > _LAST_SECOND
     ):
         return None
-    text = _dict(media.get("caption")).get("text")
-    link = media.get("link")
     return Post(
         post_id,
         user_id,
         datetime.fromtimestamp(seconds, UTC),
         kind=str(media.get("type")),
         image_url=image["url"],
-        likes=count(_dict(media.get("likes")).get("count")),
-        comments=count(_dict(media.get("comments")).get("count")),
+        likes=count(mapping(media.get("likes")).get("count")),
+        comments=count(mapping(media.get("comments")).get("count")),
         width=count(image.get("width")),
         height=count(image.get("height")),
-        tags=tuple(tag for tag in _list(media.get("tags")) if isinstance(tag, str)),
-        caption=text if isinstance(text, str) else None,
-        permalink=link if isinstance(link, str) else None,
+        tags=tuple(tag for tag in sequence(media.get("tags")) if isinstance(tag, str)),
+        caption=text(mapping(media.get("caption")).get("text")),
+        permalink=text(media.get("link")),
     )
 
 
 def _id(value: object) -> str | None:
     """An id, which some answers give as a number."""
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return text if _ID.fullmatch(text) else None
+    word = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return word if _ID.fullmatch(word) else None
 
 
 def _without_token(url: URL) -> str:
     return str(url.without_query_params("access_token"))
-
-
-def _dict(value: object, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
-    return value if isinstance(value, dict) else (otherwise or {})
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

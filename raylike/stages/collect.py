@@ -27,7 +27,7 @@ from actors.paced import PacedToken
 from raylike import tokens
 from raylike.errors import CredentialsError, InputDataError, ServiceUnavailable, TryAgainLater
 from raylike.providers import Connection
-from raylike.providers.base import Page, Post, walk
+from raylike.providers.base import Page, Post, Query, walk
 from raylike.source import endpoint
 from raylike.stage import StageContext, StageReport
 from raylike.tables import POSTS
@@ -202,13 +202,15 @@ class _Fetch:
         provider = connection.provider
         self._context = context
         self._provider = provider
-        self._tokens = [PacedToken(credential, RateBudget(provider.limits), 1) for credential in credentials]
+        self._tokens = [
+            PacedToken(credential, RateBudget(provider.page_limits), 1) for credential in credentials
+        ]
 
     async def __call__(self, cursor: str | None) -> Page:
         source, size = self._context.settings.source, self._context.settings.collect.page_size
 
         async def send(credential: Credential) -> Reply[Page]:
-            return await self._provider.page(credential, source.tag, cursor, size)
+            return await self._provider.page(credential, Query(source.tag), cursor, size)
 
         while True:
             token = min(self._tokens, key=PacedToken.wait_s)

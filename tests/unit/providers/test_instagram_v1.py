@@ -13,7 +13,7 @@ from actors.budget import Limit, RateReport
 from actors.outcomes import ClientError, Credential, RateLimited, Refused, Reply, TokenRevoked, Transient
 from raylike.errors import ServiceUnavailable
 from raylike.providers import Connection, Endpoint
-from raylike.providers.base import Page, Provider, User, count, walk
+from raylike.providers.base import Page, Provider, Query, User, count, walk
 from tests.unit.providers.v1_server import RATE_ERROR, TOKEN, V1Server, media, meta_error
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def ask(server: V1Server, call: Callable[[Provider], Awaitable[T]], **endpoint: 
 
 
 def page(server: V1Server, cursor: str | None = None, **endpoint: Any) -> Reply[Page]:
-    return ask(server, lambda provider: provider.page(CREDENTIAL, "me", cursor, 33), **endpoint)
+    return ask(server, lambda provider: provider.page(CREDENTIAL, Query("me"), cursor, 33), **endpoint)
 
 
 def user(server: V1Server, user_id: str = "501", **endpoint: Any) -> User:
@@ -114,7 +114,7 @@ def test_pages_follow_to_the_end_and_cursors_hold_no_token(server: V1Server) -> 
     async def all_pages(provider: Provider) -> list[str]:
         async def fetch(cursor: str | None) -> Page:
             cursors.append(cursor)
-            return (await provider.page(CREDENTIAL, "me", cursor, 33)).value
+            return (await provider.page(CREDENTIAL, Query("me"), cursor, 33)).value
 
         return [post.post_id async for page in walk(fetch) for post in page.posts]
 

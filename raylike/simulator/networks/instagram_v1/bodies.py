@@ -70,6 +70,7 @@ BAD_TOKEN = error("OAuthAccessTokenException", "The access_token provided is inv
 NO_TOKEN = error("OAuthParameterException", "Missing client_id or access_token URL parameter.")
 PRIVATE_USER = error("APINotAllowedError", "you cannot view this resource")
 UNKNOWN_USER = error("APINotFoundError", "this user does not exist")
+UNKNOWN_MEDIA = error("APINotFoundError", "invalid media id")
 BANNED_TAG = error("APINotAllowedError", "This tag cannot be viewed")
 
 
@@ -141,6 +142,16 @@ class InstagramV1:
             "follows": int(users.following[user]),
         }
         return 200, {"meta": {"code": 200}, "data": self.profile(user, photos) | {"counts": counts}}
+
+    def media(self, media_id: str, photos: str) -> tuple[int, Json]:
+        """HTTP status and body of a post."""
+        row = self._world.find_post(media_id)
+        status = GONE if row is None else self._world.users.status[self._world.posts.user[row]]
+        if row is None or status == GONE:
+            return 400, UNKNOWN_MEDIA
+        if status == PRIVATE:
+            return 400, PRIVATE_USER
+        return 200, {"meta": {"code": 200}, "data": self._media(row, photos)}
 
     def profile(self, user: int, photos: str) -> Json:
         """An account as it is embedded: no counts."""

@@ -4,6 +4,7 @@
     POST /oauth/access_token          code -> token
     GET  /v1/tags/{tag}/media/recent  posts, newest tag first
     GET  /v1/users/{id}               an account with its followers
+    GET  /v1/media/{id}               a post
 
 Knows requests; what the answers say comes from `bodies.py`.
 """
@@ -42,6 +43,7 @@ class InstagramV1:
             web.post(f"/oauth/access_token{slash}", self._access_token),
             web.get(f"/v1/tags/{{tag}}/media/recent{suffix}", self._recent),
             web.get(r"/v1/users/{user_id:[^/.]+}" + suffix, self._user),
+            web.get(r"/v1/media/{media_id:[^/.]+}" + suffix, self._media),
         ]
 
     def no_token(self) -> web.Response:
@@ -121,6 +123,14 @@ class InstagramV1:
         _, photos = self._bases(request)
         status, body = self._bodies.user(user_id, photos)
         self._site.stats.users[user_id] += 1
+        return self._answer(self._token(request), body, status)
+
+    async def _media(self, request: web.Request) -> web.Response:
+        media_id = request.match_info["media_id"]
+        refused = await self._admit(request, "media", media_id)
+        if refused is not None:
+            return refused
+        status, body = self._bodies.media(media_id, self._bases(request)[1])
         return self._answer(self._token(request), body, status)
 
     async def _admit(self, request: web.Request, kind: str, identity: str) -> web.Response | None:
