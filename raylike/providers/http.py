@@ -21,6 +21,8 @@ from actors.outcomes import RateLimited, Refused, Transient
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """A page of 33 posts has about 100 kB."""
 
+ANOTHER_SHAPE = "answers JSON of another shape: no such API there"
+
 HTTP_TOO_MANY = 429
 HTTP_SERVER_ERROR = 500
 REDIRECTION = 3
@@ -33,6 +35,18 @@ class JsonAnswer:
     status: int
     headers: Mapping[str, str]
     body: dict[str, Any] | list[Any]
+
+    def as_object(self) -> dict[str, Any]:
+        """The body, where it has to be an object. Raises `Refused` where it is none."""
+        if not isinstance(self.body, dict):
+            raise Refused(ANOTHER_SHAPE)
+        return self.body
+
+    def as_array(self) -> list[Any]:
+        """The body, where it has to be an array. Raises `Refused` where it is none."""
+        if not isinstance(self.body, list):
+            raise Refused(ANOTHER_SHAPE)
+        return self.body
 
 
 async def get_json(
@@ -125,7 +139,7 @@ def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any] | li
         kind = "HTML" if text[:1] == "<" else "no JSON"
         raise Refused(f"answers {kind} (HTTP {response.status}): no such API there") from None
     if not isinstance(parsed, dict | list):
-        raise Refused("answers JSON of another shape: no such API there")
+        raise Refused(ANOTHER_SHAPE)
     return parsed
 
 

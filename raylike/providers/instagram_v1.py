@@ -85,9 +85,9 @@ class InstagramV1:
         answer = await self._get(url, credential)
         if error := _error(answer):
             raise Refused(_message(*error))
-        posts = [_post(entry) for entry in sequence(mapping(answer.body).get("data"))]
+        posts = [_post(entry) for entry in sequence(answer.as_object().get("data"))]
         kept = tuple(post for post in posts if post is not None)
-        next_url = mapping(mapping(answer.body).get("pagination")).get("next_url")
+        next_url = mapping(answer.as_object().get("pagination")).get("next_url")
         cursor = _without_token(self._own(next_url)) if isinstance(next_url, str) and next_url else None
         return Reply(Page(kept, len(posts) - len(kept), cursor), self.rate(answer.headers))
 
@@ -138,7 +138,7 @@ class InstagramV1:
 
 def _error(answer: JsonAnswer) -> tuple[str, str, int] | None:
     """Kind, message and code of an error, from a `meta` envelope or a flat body; None if it is none."""
-    body = mapping(answer.body)
+    body = answer.as_object()
     meta = mapping(body.get("meta"), body)
     kind = meta.get("error_type")
     code = count(meta.get("code")) or answer.status
@@ -157,7 +157,7 @@ def _reading(post_id: str, answer: JsonAnswer) -> Reading:
         if kind in (NOT_ALLOWED, NOT_FOUND):  # the account has become private, or the post is deleted
             return Reading(post_id, "gone")
         raise Refused(_message(kind, message, code))
-    media = mapping(mapping(answer.body).get("data"))
+    media = mapping(answer.as_object().get("data"))
     likes, comments = (count(mapping(media.get(name)).get("count")) for name in ("likes", "comments"))
     return Reading(post_id, "ok", likes, comments)
 
@@ -170,7 +170,7 @@ def _user(user_id: str, answer: JsonAnswer) -> User:
         if kind == NOT_FOUND:
             return User(user_id, GONE)
         raise Refused(_message(kind, message, code))
-    counts = mapping(mapping(mapping(answer.body).get("data")).get("counts"))
+    counts = mapping(mapping(answer.as_object().get("data")).get("counts"))
     followers = count(counts.get("followed_by"))
     if followers is None:
         return User(user_id, FAILED)
