@@ -25,10 +25,14 @@ RESOLUTION_S = 1e-6
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `hits` in any `window_s` seconds."""
+    """At most `hits` in any `window_s` seconds; or, if `fixed`, in each of the server's own windows.
+
+    Fixed windows follow one another without a gap. Where they begin, only the server's headers tell.
+    """
 
     hits: int
     window_s: float
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         if self.hits < 1 or self.window_s <= 0:
@@ -52,11 +56,13 @@ class RateReport:
     ----------
     limit, remaining : hits, of the window that the server speaks of
     reset_after_s : seconds from the answer until hits made by now no longer count
+    used_share : of the allowance, in [0, 1], where the server tells no numbers of hits
     """
 
     limit: int | None = None
     remaining: int | None = None
     reset_after_s: float | None = None
+    used_share: float | None = None
 
 
 class RateBudget:
