@@ -1,4 +1,4 @@
-"""How many hits a token has left: sliding windows counted here, tightened by what the server says.
+"""How many hits a token has left: windows counted here, tightened by what the server says.
 
 The clock is passed in, in seconds of any monotonic clock; nothing here waits. So the laws below are
 tested with a virtual clock:
@@ -7,7 +7,9 @@ tested with a virtual clock:
   the moment it is sent until one window after its *answer*, because when in between the server
   counted it cannot be known;
 - the server's headers only ever tighten the count made here: they add hits that somebody else made
-  with the same token, or that were made before this process began;
+  with the same token, or that were made before this process began. The one thing that they may loosen
+  is when a fixed window ends, which nobody else knows; until they say it, it is taken for sliding, the
+  stricter of the two;
 - every wait is finite: after the seconds that `acquire` returns, asking again brings progress.
 
 Knows nothing of Ray, HTTP or tokens.
@@ -76,7 +78,7 @@ class RateBudget:
     def __init__(self, limits: Sequence[Limit]) -> None:
         if not limits:
             raise ValueError("a budget needs a limit")
-        self._windows = [_Window(limit.hits, limit.window_s) for limit in limits]
+        self._windows = [_Window(limit) for limit in limits]
         self._in_flight = 0
         self._blocked_until = float("-inf")
 
@@ -106,13 +108,24 @@ class RateBudget:
         for window in self._windows:
             window.answered.append(now)
 
-    def observe(self, now: float, report: RateReport) -> None:
-        """Adopt what an answer's headers say, where that is stricter. Call it after `settle`."""
-        window = self._meant(report)
-        if report.limit is not None:
-            window.hits = max(1, min(window.hits, report.limit))
-        if report.remaining is not None:
-            window.adopt(report.remaining, now, report.reset_after_s)
+    def observe(self, now: float, report: RateReport, latency_s: float = 0.0) -> None:
+        """Adopt what an answer's headers say. Call it after `settle`.
+
+        Parameters
+        ----------
+        latency_s : from sending to answer; at some moment in between the headers were written
+        """
+        meant = self._meant(report)
+        for window in meant:
+            if report.limit is not None:
+                window.hits = max(1, min(window.hits, report.limit))
+            remaining = report.remaining
+            if remaining is None and report.used_share is not None:
+                remaining = int(window.hits * (1 - report.used_share))
+            if remaining is not None:
+                window.adopt(remaining, now, report.reset_after_s)
+        if report.reset_after_s is not None:
+            meant[0].end_between(now - latency_s + report.reset_after_s, now + report.reset_after_s)
 
     def refuse(self, now: float, retry_after_s: float | None) -> None:
         """Note that the server refused a hit as one too many. Call it after `settle`.
@@ -131,9 +144,14 @@ class RateBudget:
             return 0
         return max(0, min(window.hits - window.used(now, self._in_flight) for window in self._windows))
 
-    def _meant(self, report: RateReport) -> _Window:
-        """The window that a report speaks of: the one with its limit, else the longest."""
-        return next((window for window in self._windows if window.hits == report.limit), self._longest)
+    def _meant(self, report: RateReport) -> list[_Window]:
+        """The windows that a report may speak of, the shortest first; without a known one the longest.
+
+        Mastodon allows 300 hits in 5 minutes, and 300 pages in 15: its headers may mean either.
+        """
+        soon = report.reset_after_s or 0.0
+        found = [w for w in self._windows if w.hits == report.limit and w.window_s >= soon]
+        return sorted(found, key=lambda window: window.window_s) or [self._longest]
 
     @property
     def _longest(self) -> _Window:
@@ -143,10 +161,12 @@ class RateBudget:
 class _Window:
     """One limit: the hits that count under it, ours by time of answer, others' as one number."""
 
-    def __init__(self, hits: int, window_s: float) -> None:
-        self.hits = hits
-        self.window_s = window_s
+    def __init__(self, limit: Limit) -> None:
+        self.hits = limit.hits
+        self.window_s = limit.window_s
         self.answered: deque[float] = deque()
+        self._fixed = limit.fixed
+        self._ends_at = self._counted_until = float("inf")
         self._others = 0
         self._others_until = float("-inf")
 
@@ -159,9 +179,10 @@ class _Window:
         if too_many <= 0:
             return 0.0
         # The earliest moment at which `too_many` hits have left: others' leave at once, ours one by one,
-        # and one in flight at best a window from now.
+        # and one in flight at best a window from now. At the end of a fixed window all leave together.
         others_s = self._others_until - now if self._others else 0.0
         return min(
+            self._ends_at - now,
             self._until_left(too_many, now),
             max(others_s, self._until_left(too_many - self._others, now)),
         )
@@ -172,6 +193,11 @@ class _Window:
         self._others = max(0, self.hits - remaining - len(self.answered))
         self._others_until = now + (self.window_s if reset_after_s is None else max(0.0, reset_after_s))
 
+    def end_between(self, earliest: float, latest: float) -> None:
+        """Note when the server begins to count anew, as far as is known. A sliding window never does."""
+        if self._fixed:
+            self._counted_until, self._ends_at = earliest, latest
+
     def _until_left(self, count: int, now: float) -> float:
         if count <= 0:
             return 0.0
@@ -180,6 +206,11 @@ class _Window:
         return self.answered[count - 1] + self.window_s - now
 
     def _forget(self, now: float) -> None:
+        if now >= self._ends_at:
+            # What was answered before it can have ended was counted in it; the rest may belong to the next.
+            while self.answered and self.answered[0] <= self._counted_until:
+                self.answered.popleft()
+            self._ends_at = float("inf")  # the next end is not known before the server says it
         while self.answered and self.answered[0] + self.window_s <= now:
             self.answered.popleft()
         if now >= self._others_until:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from actors.budget import RateBudget
-from actors.outcomes import Credential, RateLimited, Reply, TokenRevoked, Transient
+from actors.circuit import Circuit
+from actors.outcomes import ClientError, Credential, RateLimited, Reply, TokenRevoked, Transient
 
 T = TypeVar("T")
 
@@ -50,16 +51,23 @@ class PacedToken:
     ----------
     in_flight : requests under way at once. The first goes alone: only its answer tells what the
         server has already counted.
+    circuit : of the host; shared by all tokens of a process
     """
 
     def __init__(
-        self, credential: Credential, budget: RateBudget, in_flight: int, backoff: Backoff | None = None
+        self,
+        credential: Credential,
+        budget: RateBudget,
+        in_flight: int,
+        backoff: Backoff | None = None,
+        circuit: Circuit | None = None,
     ) -> None:
         self.credential = credential
         self.budget = budget
         self.hits = 0
         self.waited_s = 0.0
         self._backoff = backoff or Backoff()
+        self._circuit = circuit or Circuit()
         self._slots = asyncio.Semaphore(in_flight)
         self._first = asyncio.Lock()
         self._answered_once = False
@@ -73,7 +81,8 @@ class PacedToken:
         Raises
         ------
         RateLimited : with the seconds to wait, where these are more than `patience_s`
-        Transient : when every attempt failed
+        Transient : when every attempt failed. While the host fails altogether, attempts do not count:
+            it would be the host's fault, not the item's
         TokenRevoked, Refused : as `send` raised them
         """
         failures = 0
@@ -81,6 +90,8 @@ class PacedToken:
             try:
                 return await self._attempt(send, patience_s)
             except Transient:
+                if self._circuit.is_open and not self._circuit.is_hopeless(time.monotonic()):
+                    continue
                 failures += 1
                 if failures >= self._backoff.attempts:
                     raise
@@ -109,28 +120,43 @@ class PacedToken:
     async def _hit(self, send: Callable[[Credential], Awaitable[Reply[T]]], patience_s: float) -> T:
         if self._revoked is not None:  # by a hit that was sent before this one
             raise TokenRevoked(*self._revoked.args)
-        while wait_s := self.budget.acquire(time.monotonic()):
-            if wait_s > patience_s:
-                raise RateLimited(wait_s)
-            pause_s = min(wait_s, LOOK_AGAIN_S)
-            self.waited_s += pause_s
-            await asyncio.sleep(pause_s)
+        await self._until_allowed(patience_s)
         self.hits += 1
+        sent_at = time.monotonic()
         try:
             reply = await send(self.credential)
-        except RateLimited as limited:
-            self.budget.settle(time.monotonic())
-            self.budget.refuse(time.monotonic(), limited.retry_after_s)
+        except BaseException as trouble:
+            self._ended(trouble)
             raise
-        except TokenRevoked as revoked:
-            self.budget.settle(time.monotonic())
-            self._revoked = revoked
-            raise
-        except BaseException:
-            self.budget.settle(time.monotonic())
-            raise
+        now = self._ended(None)
+        if reply.rate is not None:
+            self.budget.observe(now, reply.rate, now - sent_at)
+        return reply.value
+
+    async def _until_allowed(self, patience_s: float) -> None:
+        """Wait for budget and circuit, and take a hit of both. Raises `RateLimited` beyond the patience."""
+        while True:
+            now = time.monotonic()
+            budget_s = self.budget.wait_s(now)
+            if budget_s > patience_s:
+                raise RateLimited(budget_s)
+            pause_s = min(budget_s, LOOK_AGAIN_S) or self._circuit.acquire(now)
+            if not pause_s:
+                self.budget.acquire(now)  # which lets it pass, as it has just said
+                return
+            self.waited_s += pause_s
+            await asyncio.sleep(pause_s)
+
+    def _ended(self, trouble: BaseException | None) -> float:
+        """Note how a hit ended, and when."""
         now = time.monotonic()
         self.budget.settle(now)
-        if reply.rate is not None:
-            self.budget.observe(now, reply.rate)
-        return reply.value
+        if trouble is None or (isinstance(trouble, ClientError) and not isinstance(trouble, Transient)):
+            self._circuit.succeeded()
+        else:
+            self._circuit.failed(now)
+        if isinstance(trouble, RateLimited):
+            self.budget.refuse(now, trouble.retry_after_s)
+        elif isinstance(trouble, TokenRevoked):
+            self._revoked = trouble
+        return now

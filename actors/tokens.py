@@ -22,6 +22,7 @@ import ray
 from ray.util.metrics import Counter, Gauge
 
 from actors.budget import Limit, RateBudget
+from actors.circuit import Circuit
 from actors.metrics import StageMetrics
 from actors.outcomes import Credential, RateLimited, Refused, Reply, TokenRevoked, Transient
 from actors.paced import Backoff, PacedToken
@@ -160,9 +161,12 @@ class TokenKeeper:
         """The client, made at the first call: sessions need the event loop, which `__init__` has not."""
         if self._client is None:
             self._client = self._make_client()
+            circuit = Circuit()
             for credential in self._credentials:
                 budget = RateBudget(self._client.limits)
-                paced = PacedToken(credential, budget, self._options.in_flight, self._options.backoff)
+                paced = PacedToken(
+                    credential, budget, self._options.in_flight, self._options.backoff, circuit
+                )
                 self._tokens[credential.alias] = paced
         return self._client
 

@@ -96,6 +96,106 @@ def test_every_hit_is_made_in_the_time_that_the_limits_need(
     assert took_s <= 2 * sum(rounds) + hits * slowest + 1.0
 
 
+@dataclass
+class FixedServer:
+    """Counts hits in windows that follow one another, the first of which began before time 0."""
+
+    limit: Limit
+    phase_s: float
+    taken: dict[int, int] = field(default_factory=dict)
+
+    def hit(self, at: float) -> RateReport:
+        number, into_s = divmod(at + self.phase_s, self.limit.window_s)
+        self.taken[int(number)] = self.taken.get(int(number), 0) + 1
+        left = max(0, self.limit.hits - self.taken[int(number)])
+        return RateReport(self.limit.hits, left, self.limit.window_s - into_s)
+
+
+def spend_fixed(
+    budget: RateBudget, server: FixedServer, hits: int, latencies: list[float], arrives: float
+) -> float:
+    """Make `hits` hits, up to 4 at once; returns the virtual seconds taken."""
+    now, sent = 0.0, 0
+    under_way: list[tuple[float, int, RateReport, float]] = []
+    while sent < hits or under_way:
+        wait_s = budget.acquire(now) if sent < hits and len(under_way) < 4 else float("inf")
+        if wait_s == 0.0:
+            latency_s = latencies[sent % len(latencies)]
+            report = server.hit(now + arrives * latency_s)
+            heapq.heappush(under_way, (now + latency_s, sent, report, latency_s))
+            sent += 1
+            continue
+        now = max(now, min(now + wait_s, under_way[0][0] if under_way else float("inf")))
+        while under_way and under_way[0][0] <= now:
+            answered_at, _, report, latency_s = heapq.heappop(under_way)
+            budget.settle(answered_at)
+            budget.observe(answered_at, report, latency_s)
+    return now
+
+
+@given(
+    st.builds(Limit, st.integers(1, 6), st.sampled_from([1.0, 2.5, 10.0]), st.just(True)),
+    st.floats(0, 10), LATENCIES, st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 40),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_a_fixed_window_is_never_overrun_wherever_it_begins(
+    limit: Limit, phase_s: float, latencies: list[float], arrives: float, hits: int
+) -> None:
+    server = FixedServer(limit, phase_s)
+    spend_fixed(RateBudget([limit]), server, hits, latencies, arrives)
+    assert sum(server.taken.values()) == hits
+    assert max(server.taken.values()) <= limit.hits
+
+
+@given(st.integers(2, 6), st.floats(0, 10), st.integers(1, 5))
+@settings(deadline=None)
+def test_with_quick_answers_every_fixed_window_is_used_up(hits: int, phase_s: float, windows: int) -> None:
+    limit = Limit(hits, 10.0, fixed=True)
+    server = FixedServer(limit, phase_s)
+    spend_fixed(RateBudget([limit]), server, hits * windows, [0.001], 0.5)
+    assert set(server.taken.values()) == {hits}
+    numbers = sorted(server.taken)
+    assert numbers == list(range(numbers[0], numbers[0] + windows)), "no window is let go by"
+
+
+def test_a_share_used_up_is_taken_for_hits() -> None:
+    budget = RateBudget([Limit(200, 3600.0)])
+    budget.observe(0.0, RateReport(used_share=0.28))
+    assert budget.remaining(0.0) == 144
+    budget.observe(1.0, RateReport(used_share=1.0, reset_after_s=600.0))
+    assert budget.acquire(1.0) == pytest.approx(600.0, abs=1e-3)
+
+
+def test_of_two_limits_alike_the_headers_tighten_both_and_end_the_shorter() -> None:
+    budget = RateBudget([Limit(300, 300.0, fixed=True), Limit(300, 900.0, fixed=True)])
+    budget.observe(0.0, RateReport(300, 0, reset_after_s=700.0))
+    assert budget.acquire(0.0) == pytest.approx(700.0, abs=1e-3), "it can only be the longer one"
+
+
+@given(st.integers(2, 30), st.sampled_from([0.0, 0.3, 1.0]), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_processes_that_share_a_token_overrun_it_by_what_they_had_under_way_at_most(
+    hits: int, arrives: float, at_once: int
+) -> None:
+    """Without a word between them, only the headers tell one of what the other spends."""
+    limit = Limit(hits, 10.0)
+    server = Server([limit])
+    budgets = [RateBudget([limit]), RateBudget([limit])]
+    now = 0.0
+    under_way: list[tuple[float, int, int]] = []
+    while now < 40.0:
+        for who, budget in enumerate(budgets):
+            while budget.in_flight < at_once and budget.acquire(now) == 0.0:
+                remaining = server.hit(now + arrives * 0.2)
+                heapq.heappush(under_way, (now + 0.2, who, remaining))
+        now += 0.05
+        while under_way and under_way[0][0] <= now:
+            answered_at, who, remaining = heapq.heappop(under_way)
+            budgets[who].settle(answered_at)
+            budgets[who].observe(answered_at, RateReport(hits, max(0, remaining)))
+    assert server.most[limit] <= hits + 2 * at_once
+
+
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), max_size=12))
 def test_headers_only_ever_tighten(reports: list[tuple[int, int]]) -> None:
     told, untold = RateBudget([Limit(8, 10.0)]), RateBudget([Limit(8, 10.0)])

@@ -6,15 +6,18 @@ import pytest
 from pydantic import SecretStr
 
 from actors.budget import Limit, RateBudget, RateReport
+from actors.circuit import Circuit, CircuitOptions
 from actors.outcomes import Credential, RateLimited, Reply, TokenRevoked, Transient
 from actors.paced import Backoff, PacedToken
 
 AT_ONCE = Backoff(attempts=3, first_s=0.0, cap_s=0.0)
 
 
-def paced(hits: int = 100, window_s: float = 60.0, in_flight: int = 4) -> PacedToken:
+def paced(
+    hits: int = 100, window_s: float = 60.0, in_flight: int = 4, circuit: Circuit | None = None
+) -> PacedToken:
     credential = Credential("a", SecretStr("t"))
-    return PacedToken(credential, RateBudget([Limit(hits, window_s)]), in_flight, AT_ONCE)
+    return PacedToken(credential, RateBudget([Limit(hits, window_s)]), in_flight, AT_ONCE, circuit)
 
 
 class Scripted:
@@ -42,6 +45,30 @@ def test_transient_faults_are_tried_again_and_then_raised() -> None:
     assert token.hits == 3
     with pytest.raises(Transient):
         asyncio.run(paced().call(Scripted(*[Transient("x")] * 3)))
+
+
+def test_an_item_is_not_given_up_for_its_hosts_failures() -> None:
+    """More failures than attempts, but in a row and for everybody: the host is down, and comes back."""
+    circuit = Circuit(CircuitOptions(failures_to_open=2, first_s=0.01, cap_s=0.01))
+    token = paced(circuit=circuit)
+    assert asyncio.run(token.call(Scripted(*[Transient("down")] * 9, "back"))) == "back"
+
+
+def test_a_host_that_stays_down_is_given_up() -> None:
+    circuit = Circuit(CircuitOptions(failures_to_open=2, first_s=0.01, cap_s=0.01, give_up_after_s=0.05))
+    with pytest.raises(Transient):
+        asyncio.run(paced(circuit=circuit).call(Scripted(*[Transient("down")] * 200)))
+
+
+def test_while_the_host_is_down_one_request_at_a_time_looks_for_it() -> None:
+    circuit = Circuit(CircuitOptions(failures_to_open=4, first_s=0.02, cap_s=0.02))
+    token, script = paced(in_flight=4, circuit=circuit), Scripted("up", *[Transient("down")] * 12, *range(9))
+
+    async def nine() -> None:
+        await asyncio.gather(*(token.call(script) for _ in range(9)))
+
+    asyncio.run(nine())
+    assert script.most_under_way[5:12] == [1] * 7
 
 
 def test_a_long_wait_is_raised_and_a_short_one_waited() -> None:
