@@ -22,7 +22,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
-from actors.outcomes import Credential
+from actors.outcomes import AllUsedUp, Credential, NoTokenLeft
 from actors.tokens import Answer, Client, TokenOptions, start
 
 logger = logging.getLogger(__name__)
@@ -38,22 +38,6 @@ SAY_EVERY_S = 30.0
 
 WORTH_SAYING_S = 5.0
 """A shorter wait is not mentioned."""
-
-
-class AllUsedUp(Exception):
-    """No token has budget, and the caller does not want to wait; the argument is the wait in seconds."""
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__(wait_s)
-        self.wait_s = wait_s
-
-
-class NoTokenLeft(Exception):
-    """Every token is revoked, or its process died too often; `reasons` says which, by label."""
-
-    def __init__(self, reasons: dict[str, str]) -> None:
-        super().__init__(reasons)
-        self.reasons = reasons
 
 
 @dataclass

@@ -87,3 +87,19 @@ class Transient(ClientError):
 
 class Refused(ClientError):
     """A request that the server will not fulfil, now or later; the argument says why, for people."""
+
+
+class AllUsedUp(Exception):
+    """No token has budget, and the caller does not want to wait; the argument is the wait in seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+class NoTokenLeft(Exception):
+    """Every token is revoked, or its process died too often; `reasons` says which, by label."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__(reasons)
+        self.reasons = reasons

@@ -69,7 +69,8 @@ PresetOption = Annotated[
     typer.Option(help="A set of defaults: small and quick, or the study's own. [default: laptop]"),
 ]
 SourceOption = Annotated[
-    Literal["simulator", "files", "instagram_v1"] | None,
+    Literal["simulator", "files", "instagram_v1", "instagram_graph", "mastodon", "pixelfed", "bluesky"]
+    | None,
     typer.Option(help="Where posts come from. [default: simulator]"),
 ]
 SeedOption = Annotated[
@@ -88,6 +89,12 @@ ForceOption = Annotated[
     ),
 ]
 TagOption = Annotated[str | None, typer.Option(help="Hashtag to collect, without #. [default: me]")]
+AccountsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--accounts", metavar="FILE", help="Names of accounts to read, one a line (Instagram Graph)."
+    ),
+]
 BaseUrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Address of the network's API.")]
 TokenStoreOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="File with one token a line, mode 0600.")
@@ -126,12 +133,29 @@ def flag_layer(params: Mapping[str, Any]) -> Layer:
     from raylike.config import parse_assignments
 
     layer = parse_assignments(params.get("assignments", ()))
+    if params.get("accounts") is not None:
+        layer.setdefault("source", {})["accounts"] = account_names(params["accounts"])
     for option, path in SETTING_OF_OPTION.items():
         value = params.get(option)
         if value is not None:
             section, _, field = path.rpartition(".")
             (layer.setdefault(section, {}) if section else layer)[field] = value
     return layer
+
+
+def account_names(path: Path) -> tuple[str, ...]:
+    """The names in a file, one a line, each once, without @; blank lines and # lines are passed over."""
+    from raylike.errors import ConfigError, InputDataError
+
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("cannot be read as text", str(path), str(error)) from None
+    names = (line.strip().lstrip("@") for line in lines)
+    found = tuple(dict.fromkeys(name for name in names if name and not name.startswith("#")))
+    if not found:
+        raise InputDataError("names no account", str(path), "write one name a line")
+    return found
 
 
 def resolved(params: Mapping[str, Any]) -> Resolved:

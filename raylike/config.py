@@ -35,6 +35,10 @@ Seconds = Annotated[float, Field(ge=0)]
 RUNTIME_ONLY: JsonDict = {"fingerprint": False}
 """Marks a field that changes how a stage runs but not what it writes."""
 
+SourceName = Literal[
+    "simulator", "files", "instagram_v1", "instagram_graph", "mastodon", "pixelfed", "bluesky"
+]
+
 RESERVED_VARIABLES = frozenset({"RAYLIKE_TOKENS"})
 """Variables that are no settings: secrets, read by the token store alone."""
 
@@ -48,11 +52,12 @@ class Section(BaseModel):
 class SourceSettings(Section):
     """Where posts come from."""
 
-    name: Literal["simulator", "files", "instagram_v1"] = Field(
-        "simulator", description="the offline simulator, imported files, or a network"
-    )
+    name: SourceName = Field("simulator", description="the offline simulator, imported files, or a network")
     base_url: str = Field("", description="address of the network's API; empty: the source's own")
     tag: str = Field("me", min_length=1, description="hashtag to collect, without #")
+    accounts: tuple[str, ...] = Field(
+        (), description="names of accounts to read, for networks that are read account by account"
+    )
     token_store: Path | None = Field(
         None, description="file with one token a line, mode 0600", json_schema_extra=RUNTIME_ONLY
     )
@@ -94,8 +99,16 @@ class CollectSettings(Section):
     min_age_days: float = Field(30.0, ge=0, description="likes of younger posts still grow")
     as_of: datetime | None = Field(None, description="the moment ages are counted from; empty: now")
     max_posts: PositiveInt | None = Field(None, description="stop after this many posts; empty: all")
-    page_size: PositiveInt = Field(
-        33, description="posts asked for in one hit; Instagram v1 caps at 33", json_schema_extra=RUNTIME_ONLY
+    page_size: PositiveInt | None = Field(
+        None,
+        description="posts asked for in one hit; empty: as many as the network gives",
+        json_schema_extra=RUNTIME_ONLY,
+    )
+    also_honour: tuple[Literal["not_discoverable", "locked"], ...] = Field(
+        (), description="objections to being collected that are not taken for one by default"
+    )
+    look_up: bool = Field(
+        False, description="ask for followers although posts came with them: they were right at that time"
     )
     tokens_per_actor: PositiveInt = Field(
         1, description="tokens that share one process", json_schema_extra=RUNTIME_ONLY

@@ -58,7 +58,7 @@ POSTS = TableSpec(
         [
             _column("post_id", pa.string(), "the network's own id"),
             _column("provider", pa.string(), "the source's name"),
-            _column("user_id", pa.string(), "the account that posted it"),
+            _column("user_id", pa.string(), "the account that posted it; empty where nobody says"),
             _column("created_at", UTC_MICROSECONDS, "when it was posted, UTC"),
             _column("collected_at", UTC_MICROSECONDS, "when its likes were read, UTC"),
             _column("image_url", pa.string(), "http(s) address, or a path for imported files"),
@@ -69,6 +69,24 @@ POSTS = TableSpec(
             _column("tags", pa.list_(pa.string()), "without #"),
             _optional("caption", pa.string(), "as posted"),
             _optional("permalink", pa.string(), "the post's page"),
+            _optional("followers", pa.int64(), "of its account, where the network tells them with the post"),
+            _optional("following", pa.int64(), "likewise"),
+            _optional("media_count", pa.int64(), "likewise"),
+        ]
+    ),
+)
+
+READINGS = TableSpec(
+    "readings",
+    "a post's counts at one moment; `raylike collect --refresh` adds one for each post",
+    ("post_id", "collected_at"),
+    pa.schema(
+        [
+            _column("post_id", pa.string(), "as in posts"),
+            _column("collected_at", UTC_MICROSECONDS, "when they were read, UTC"),
+            _optional("likes", pa.int64(), "count; empty unless status is ok and the network says"),
+            _optional("comments", pa.int64(), "likewise"),
+            _column("status", pa.string(), "ok, gone"),
         ]
     ),
 )
@@ -346,7 +364,7 @@ FINETUNE_PREDICTIONS = replace(PREDICTIONS, name="finetune_predictions")
 TABLES: dict[str, TableSpec] = {
     table.name: table
     for table in (
-        POSTS, USERS, COHORT, IMAGES, FACES, LABELS, features("alexnet"), RESULTS, SWEEP,
+        POSTS, READINGS, USERS, COHORT, IMAGES, FACES, LABELS, features("alexnet"), RESULTS, SWEEP,
         PREDICTIONS, FINETUNE_RESULTS, FINETUNE_PREDICTIONS, CURVES, TRIALS, SCORES, REPORT, RUNS,
     )
 }  # fmt: skip

@@ -23,6 +23,7 @@ def run_all(
     until: o.UntilOption = None,
     force: o.ForceOption = [],  # noqa: B006  # typer hands over a new list; None is no list to it
     tag: o.TagOption = None,
+    accounts: o.AccountsOption = None,
     base_url: o.BaseUrlOption = None,
     token_store: o.TokenStoreOption = None,
     allow_private_addresses: o.PrivateAddressesOption = None,

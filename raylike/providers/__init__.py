@@ -21,13 +21,32 @@ from raylike.providers.instagram_v1 import InstagramV1
 USER_AGENT = "raylike (research; +https://pypi.org/project/raylike)"
 
 
-class _Network(Protocol):
+class Network(Protocol):
+    """A provider's class: builds one, and tells what is the same for all (see `base.Provider`)."""
+
+    @property
+    def followers_embedded(self) -> bool:
+        """Whether posts bring their followers."""
+
+    @property
+    def batch_size(self) -> int:
+        """Users that one hit looks up."""
+
+    @property
+    def reading_size(self) -> int:
+        """Known posts that one hit reads again."""
+
+    @property
+    def documented_limits(self) -> tuple[Limit, ...]:
+        """What the network says that it allows one token."""
+
     def __call__(
         self, session: aiohttp.ClientSession, base_url: str, limits: tuple[Limit, ...] | None
-    ) -> Provider: ...
+    ) -> Provider:
+        """A provider on a session that is the caller's."""
 
 
-NETWORKS: dict[str, _Network] = {"instagram_v1": InstagramV1, "simulator": InstagramV1}
+NETWORKS: dict[str, Network] = {"instagram_v1": InstagramV1, "simulator": InstagramV1}
 """What `source.name` may be, apart from files. The simulator speaks other networks' formats."""
 
 

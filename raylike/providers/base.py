@@ -99,12 +99,14 @@ class Page:
     Attributes
     ----------
     malformed : entries that lack what makes a post: an id, an account, a time, an image
+    off_topic : posts without the tag, where a network is read account by account
     cursor : what to ask for next; None after the last page. It holds no token, so it may be stored
     """
 
     posts: tuple[Post, ...]
     malformed: int = 0
     cursor: str | None = None
+    off_topic: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Provider(Protocol):
 
     name: str
     limits: tuple[Limit, ...]
-    """What the network allows one token, as documented."""
+    """What one token is held to: what the network documents, or what the settings say."""
     page_limits: tuple[Limit, ...]
     """The same for pages of posts, which some networks limit further."""
     page_size: int

@@ -38,7 +38,6 @@ from raylike.providers.base import (
 from raylike.providers.http import JsonAnswer, get_json
 
 BASE_URL = "https://api.instagram.com/v1"
-LIMITS = (Limit(5000, 3600.0),)
 
 RATE_ERRORS = {"OAuthRateLimitException"}
 TOKEN_ERRORS = {"OAuthAccessTokenException", "OAuthParameterException", "OAuthForbiddenException"}
@@ -62,13 +61,14 @@ class InstagramV1:
     batch_size = 1
     followers_embedded = False
     reading_size = 1
+    documented_limits = (Limit(5000, 3600.0),)
 
     def __init__(
         self, session: aiohttp.ClientSession, base_url: str = "", limits: tuple[Limit, ...] | None = None
     ) -> None:
         self._session = session
         self._base = URL((base_url or BASE_URL).rstrip("/"))
-        self.limits = self.page_limits = limits or LIMITS
+        self.limits = self.page_limits = limits or self.documented_limits
 
     def starts(self, query: Query) -> Sequence[str | None]:
         """One timeline: the tag's."""

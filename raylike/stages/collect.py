@@ -1,50 +1,46 @@
-"""Stage collect: posts of a tag, paged to the end.
+"""Stage collect: the posts of a tag, or of some accounts, paged to the end.
 
-Writes posts. Pages follow from one another, so there is one request at a time, sent with whichever
-token has budget; a process per token would wait for nothing. Every few pages are committed together
-with the place to go on from, so a killed run asks again for one batch of pages at most.
+Writes posts. The pages of one timeline follow from one another, so there is no work for a process per
+token: requests are sent from here, each with whichever token has budget. Every few pages are committed
+together with the places to go on from, so a killed run asks again for one batch of pages at most.
 
-Posts that cannot be used are left out and counted by reason. A post that comes on two pages, as it
-does when new posts push the rest down, is taken once, as first seen.
+Posts that cannot be used, or that somebody has objected to, are left out and counted by reason. A post
+that comes on two pages, as it does when new posts push the rest down, is taken once, as first seen.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
-from actors.budget import RateBudget
-from actors.outcomes import Credential, RateLimited, Refused, Reply, TokenRevoked, Transient
-from actors.paced import PacedToken
-from raylike import tokens
-from raylike.errors import CredentialsError, InputDataError, ServiceUnavailable, TryAgainLater
+from actors.outcomes import Credential, Reply
+from actors.rotation import Rotation
+from raylike import source, tokens
+from raylike.errors import InputDataError
+from raylike.event_loop import run_to_end
 from raylike.providers import Connection
-from raylike.providers.base import Page, Post, Query, walk
-from raylike.source import endpoint
+from raylike.providers.base import ALWAYS_HONOURED, Objection, Page, Post, Provider, walk
 from raylike.stage import StageContext, StageReport
 from raylike.tables import POSTS
-
-T = TypeVar("T")
 
 PAGES_PER_COMMIT = 30
 """About 1000 posts: a commit takes tens of milliseconds, thirty pages take seconds."""
 
-SAY_EVERY_S = 30.0
-"""Between two lines about a wait for budget."""
+MOST_TIMELINES = 64
+"""Read at the same time, whatever the number of tokens."""
 
 VIDEO = "not an image"
 NO_LIKES = "no like count"
 TOO_YOUNG = "too young"
 DUPLICATE = "seen before"
 MALFORMED = "malformed"
+OFF_TOPIC = "without the tag"
 
 
 def run(context: StageContext) -> StageReport:
@@ -52,51 +48,101 @@ def run(context: StageContext) -> StageReport:
 
     Raises
     ------
-    InputDataError : if the tag has no post that can be used
-    ServiceUnavailable : if the network refuses the tag, or does not answer as it should
+    InputDataError : if there is no post that can be used
+    ServiceUnavailable : if the network refuses the question, or does not answer as it should
     CredentialsError : if there is no token that it accepts
     TryAgainLater : if all tokens are used up and `collect.wait` is off
     """
     credentials = tokens.load(context.settings.source)
-    return _run(_collect(context, credentials))
+    return run_to_end(_collect(context, credentials))
 
 
 async def _collect(context: StageContext, credentials: Sequence[Credential]) -> StageReport:
     settings = context.settings
     taken = _Taken.resumed(context) if context.resume else _Taken.afresh(context)
     if not taken.finished:
-        async with Connection(endpoint(settings)) as connection:
-            fetch = _Fetch(context, credentials, connection)
+        async with Connection(source.endpoint(settings)) as connection:
             try:
-                async for page in walk(fetch, taken.cursor):
-                    finished = taken.add(page)
-                    context.progress.advance(len(page.posts))
-                    if finished:
-                        break
-                    if taken.pages % PAGES_PER_COMMIT == 0:
-                        taken.commit()
-            except (Transient, Refused) as trouble:
-                raise ServiceUnavailable(
-                    str(trouble),
-                    f"#{settings.source.tag} at {settings.source.base_url or settings.source.name}",
-                    "check source.base_url and source.tag; what was read is kept",
-                ) from None
+                with source.explained(settings):
+                    await _read_all(context, credentials, connection.provider, taken)
             finally:
                 if taken.rows:
                     taken.commit()
+    asked_for = f"#{settings.source.tag}"
     if not taken.ids:
         left_out = ", ".join(f"{n} {reason}" for reason, n in taken.skipped.items()) or "it is empty"
-        raise InputDataError(
-            f"has no post that can be used: {left_out}", f"#{settings.source.tag}", "try another tag"
-        )
+        raise InputDataError(f"has no post that can be used: {left_out}", asked_for, "try another tag")
     context.workspace.seal("posts", context.commit.with_state(taken.state()))
     skipped = dict(sorted(taken.skipped.items()))
     return StageReport(
         rows_in=len(taken.ids) + sum(skipped.values()),
         rows_out=len(taken.ids),
         skipped=skipped,
-        notes=(f"{taken.pages} pages of #{settings.source.tag}",),
+        notes=(f"{taken.pages} pages of {asked_for}",),
     )
+
+
+async def _read_all(
+    context: StageContext, credentials: Sequence[Credential], provider: Provider, taken: _Taken
+) -> None:
+    """Read every timeline to its end, several at a time where there are several."""
+    settings = context.settings
+    query = source.query(settings)
+    size = settings.collect.page_size or provider.page_size
+    rotation = Rotation(
+        credentials,
+        provider.page_limits,
+        settings.collect.in_flight,
+        wait=settings.collect.wait,
+        say=context.progress.note,
+    )
+    timelines = _Timelines(provider.starts(query), taken)
+
+    async def fetch(cursor: str | None) -> Page:
+        async def send(credential: Credential) -> Reply[Page]:
+            return await provider.page(credential, query, cursor, size)
+
+        return await rotation.call(send)
+
+    async def read_some() -> None:
+        while (timeline := timelines.take()) is not None:
+            index, cursor = timeline
+            async for page in walk(fetch, cursor):
+                taken.add(page, index)
+                context.progress.advance(len(page.posts))
+                if taken.is_full:
+                    return
+                if taken.pages % PAGES_PER_COMMIT == 0:
+                    taken.commit()
+
+    at_once = min(len(timelines.starts), len(credentials) * settings.collect.in_flight, MOST_TIMELINES)
+    readers = [asyncio.create_task(read_some()) for _ in range(at_once)]
+    try:
+        await asyncio.gather(*readers)
+    finally:
+        for reader in readers:
+            reader.cancel()
+    taken.finished = True
+
+
+class _Timelines:
+    """Which timeline is read next: first those that an earlier run left open, then the untouched."""
+
+    def __init__(self, starts: Sequence[str | None], taken: _Taken) -> None:
+        self.starts = starts
+        self._taken = taken
+        self._left_open = list(taken.open.items())
+
+    def take(self) -> tuple[int, str | None] | None:
+        """The number of a timeline and the cursor to read it from; None if there is none left."""
+        if self._left_open:
+            return self._left_open.pop(0)
+        index = self._taken.begun
+        if index >= len(self.starts):
+            return None
+        self._taken.begun += 1
+        self._taken.open[index] = self.starts[index]
+        return index, self.starts[index]
 
 
 @dataclass
@@ -106,8 +152,9 @@ class _Taken:
     Attributes
     ----------
     ids : of the posts taken, committed or not
+    begun : timelines of which at least the first page was asked for
+    open : of these, those not read to the end: number -> cursor of the next page
     rows : taken since the last commit
-    cursor : of the next page; None at the top and after the last page
     """
 
     context: StageContext
@@ -115,7 +162,8 @@ class _Taken:
     ids: set[str] = field(default_factory=set)
     skipped: Counter[str] = field(default_factory=Counter)
     pages: int = 0
-    cursor: str | None = None
+    begun: int = 0
+    open: dict[int, str | None] = field(default_factory=dict)
     finished: bool = False
     rows: list[dict[str, Any]] = field(default_factory=list)
     replaces: bool = True
@@ -137,39 +185,47 @@ class _Taken:
             context.workspace.keys("posts"),
             Counter(state["skipped"]),
             state["pages"],
-            state["cursor"],
+            state["begun"],
+            {int(index): cursor for index, cursor in state["open"].items()},
             state["finished"],
             replaces=False,
         )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many posts as are wanted."""
+        return len(self.ids) == self.context.settings.collect.max_posts
 
     def state(self) -> dict[str, Any]:
         return {
             "as_of": self.as_of.isoformat(),
             "skipped": dict(sorted(self.skipped.items())),
             "pages": self.pages,
-            "cursor": self.cursor,
+            "begun": self.begun,
+            "open": {str(index): cursor for index, cursor in self.open.items()},
             "finished": self.finished,
         }
 
-    def add(self, page: Page) -> bool:
-        """Take what can be used of a page; whether it was the last one wanted."""
-        settings = self.context.settings
-        youngest = self.as_of - timedelta(days=settings.collect.min_age_days)
+    def add(self, page: Page, timeline: int) -> None:
+        """Take what can be used of a page of a timeline, and note where that goes on."""
+        settings = self.context.settings.collect
+        youngest = self.as_of - timedelta(days=settings.min_age_days)
+        honoured = ALWAYS_HONOURED | {Objection[name.upper()] for name in settings.also_honour}
         collected_at = datetime.now(UTC)
-        if page.malformed:
-            self.skipped[MALFORMED] += page.malformed
+        self.skipped += Counter({MALFORMED: page.malformed, OFF_TOPIC: page.off_topic})
         for post in page.posts:
-            if len(self.ids) == settings.collect.max_posts:
+            if self.is_full:
                 break
-            if reason := self._unusable(post, youngest):
+            if reason := self._unusable(post, youngest, honoured):
                 self.skipped[reason] += 1
             else:
                 self.ids.add(post.post_id)
-                self.rows.append(_row(post, settings.source.name, collected_at))
+                self.rows.append(_row(post, self.context.settings.source.name, collected_at))
         self.pages += 1
-        self.cursor = page.cursor
-        self.finished = page.cursor is None or len(self.ids) == settings.collect.max_posts
-        return self.finished
+        if page.cursor is None:
+            del self.open[timeline]
+        else:
+            self.open[timeline] = page.cursor
 
     def commit(self) -> None:
         """Write what was taken since the last time."""
@@ -182,7 +238,9 @@ class _Taken:
         self.replaces = False
         self.rows = []
 
-    def _unusable(self, post: Post, youngest: datetime) -> str:
+    def _unusable(self, post: Post, youngest: datetime, honoured: frozenset[Objection]) -> str:
+        if objections := post.objections & honoured:
+            return min(objections)  # one reason a post: the first in the alphabet
         if post.kind != "image":
             return VIDEO
         if post.likes is None:
@@ -193,83 +251,6 @@ class _Taken:
         return DUPLICATE if post.post_id in self.ids else ""
 
 
-class _Fetch:
-    """Gets a page with the token that has budget, or that has it first."""
-
-    def __init__(
-        self, context: StageContext, credentials: Sequence[Credential], connection: Connection
-    ) -> None:
-        provider = connection.provider
-        self._context = context
-        self._provider = provider
-        self._tokens = [
-            PacedToken(credential, RateBudget(provider.page_limits), 1) for credential in credentials
-        ]
-
-    async def __call__(self, cursor: str | None) -> Page:
-        source, size = self._context.settings.source, self._context.settings.collect.page_size
-
-        async def send(credential: Credential) -> Reply[Page]:
-            return await self._provider.page(credential, Query(source.tag), cursor, size)
-
-        while True:
-            token = min(self._tokens, key=PacedToken.wait_s)
-            await self._rest(token.wait_s())
-            try:
-                return await token.call(send, patience_s=0.0)
-            except RateLimited:
-                continue
-            except TokenRevoked as revoked:
-                self._drop(token, str(revoked))
-
-    async def _rest(self, wait_s: float) -> None:
-        if wait_s and not self._context.settings.collect.wait:
-            raise TryAgainLater(
-                f"all {len(self._tokens)} tokens are used up; the next hit is free in {wait_s:.0f} s",
-                self._context.settings.source.name,
-                "run the same command again then: it goes on where it was",
-            )
-        end = time.monotonic() + wait_s
-        while (left_s := end - time.monotonic()) > 0:
-            if left_s > 1:
-                self._context.progress.note(
-                    f"all {len(self._tokens)} tokens are used up; next hit in {left_s:.0f} s"
-                )
-            await asyncio.sleep(min(left_s, SAY_EVERY_S))
-
-    def _drop(self, token: PacedToken, why: str) -> None:
-        self._tokens.remove(token)
-        line = f"token {token.credential.label} is not accepted: {why}"
-        if not self._tokens:
-            raise CredentialsError(
-                f"no token is left; {line}", self._context.settings.source.name, "renew it"
-            )
-        self._context.progress.note(line)
-
-
 def _row(post: Post, provider: str, collected_at: datetime) -> dict[str, Any]:
-    return {
-        "post_id": post.post_id,
-        "provider": provider,
-        "user_id": post.user_id,
-        "created_at": post.created_at,
-        "collected_at": collected_at,
-        "image_url": post.image_url,
-        "width": post.width,
-        "height": post.height,
-        "likes": post.likes,
-        "comments": post.comments,
-        "tags": list(post.tags),
-        "caption": post.caption,
-        "permalink": post.permalink,
-    }
-
-
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also from a notebook, whose own event loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()
+    told = {name: value for name, value in asdict(post).items() if name in POSTS.schema.names}
+    return {**told, "tags": list(post.tags), "provider": provider, "collected_at": collected_at}

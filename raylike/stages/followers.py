@@ -21,13 +21,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.dispatch import AllUsedUp, NoTokenLeft, TokenPool
+from actors.dispatch import TokenPool
 from actors.tokens import Answer, TokenOptions
-from raylike import tokens
-from raylike.errors import CredentialsError, InputDataError, ServiceUnavailable, TryAgainLater
+from raylike import source, tokens
+from raylike.errors import InputDataError, ServiceUnavailable
+from raylike.forecast import forecast
 from raylike.providers import Connection
 from raylike.providers.base import FAILED, OK, User
-from raylike.source import endpoint
 from raylike.stage import StageContext, StageReport
 from raylike.tables import USERS
 
@@ -53,44 +53,72 @@ def run(context: StageContext) -> StageReport:
         raise InputDataError(
             "there are no posts whose accounts could be looked up", "posts", "run collect first"
         )
-    missing = _missing(context, everybody)
+    everybody = everybody.filter(pc.not_equal(everybody, ""))
+    if not len(everybody):
+        raise InputDataError(
+            "nobody says who posted these photos, so likes per follower cannot be had",
+            context.settings.source.name,
+            "name accounts to read with --accounts FILE: a hashtag's posts come without their owners",
+        )
+    network = source.network(context.settings)
     context.progress.expect(len(everybody), "users")
-    context.progress.advance(len(everybody) - len(missing))
-    notes = _look_up(context, missing) if len(missing) else ()
+    if network.followers_embedded and not context.settings.collect.look_up:
+        notes = _take_embedded(context)
+    else:
+        missing = _missing(context, everybody)
+        context.progress.advance(len(everybody) - len(missing))
+        notes = _look_up(context, missing, network.batch_size) if len(missing) else ()
     context.workspace.seal("users", context.commit)
     return _report(context, len(everybody), notes)
 
 
-def _look_up(context: StageContext, missing: pa.Array) -> tuple[str, ...]:
+def _take_embedded(context: StageContext) -> tuple[str, ...]:
+    """Write users from their latest posts, which brought their followers with them."""
+    columns = ["user_id", "collected_at", "followers", "following", "media_count"]
+    posts = context.workspace.read("posts", columns).filter(pc.field("user_id") != "")
+    latest = (
+        posts.sort_by([("user_id", "ascending"), ("collected_at", "ascending")])
+        .group_by("user_id", use_threads=False)
+        .aggregate([(name, "last") for name in columns[1:]])
+    )
+    known = pc.is_valid(latest["followers_last"])
+    users = pa.table(
+        {
+            "user_id": latest["user_id"],
+            "followers": latest["followers_last"],
+            "following": latest["following_last"],
+            "media_count": latest["media_count_last"],
+            "looked_up_at": latest["collected_at_last"],
+            "status": pc.if_else(known, OK, FAILED),
+        }
+    )
+    context.workspace.write("users", users, context.commit.partial())
+    context.progress.advance(users.num_rows)
+    return ("followers came with the posts: no hit",)
+
+
+def _look_up(context: StageContext, missing: pa.Array, batch_size: int) -> tuple[str, ...]:
     settings = context.settings
     credentials = tokens.load(settings.source)
+    endpoint = source.endpoint(settings)
+    expected = forecast(
+        len(missing), batch_size, len(credentials), source.limits(settings), settings.collect.in_flight
+    )
+    context.progress.note(f"{len(missing):,} users to look up: {expected}")
     options = TokenOptions(
         in_flight=settings.collect.in_flight,
         tokens_per_actor=settings.collect.tokens_per_actor,
         stage="followers",
     )
     rows = _Rows(context)
-    connect = partial(Connection, endpoint(settings))
-    with TokenPool(credentials, connect, options, context.progress.note) as pool:
+    connect = partial(Connection, endpoint)
+    with source.explained(settings), TokenPool(credentials, connect, options, context.progress.note) as pool:
         try:
             for answer in pool.ask(
                 _texts(missing), len(missing), wait=settings.collect.wait, before_rest=rows.commit
             ):
                 rows.add(answer)
             rows.finish()
-        except AllUsedUp as used_up:
-            raise TryAgainLater(
-                f"all {len(credentials)} tokens are used up; the next hit is free in {used_up.wait_s:.0f} s",
-                settings.source.name,
-                "run the same command again then: it goes on where it was",
-            ) from None
-        except NoTokenLeft as none_left:
-            raise CredentialsError(
-                "no token is left: "
-                + "; ".join(f"{token}: {why}" for token, why in none_left.reasons.items()),
-                settings.source.name,
-                "renew the tokens, then run the same command again: it goes on where it was",
-            ) from None
         finally:
             rows.commit()
     return rows.notes()

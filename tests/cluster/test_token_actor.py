@@ -12,8 +12,8 @@ import ray
 from pydantic import SecretStr
 
 from actors.budget import Limit
-from actors.dispatch import AllUsedUp, NoTokenLeft, TokenPool
-from actors.outcomes import Credential
+from actors.dispatch import TokenPool
+from actors.outcomes import AllUsedUp, Credential, NoTokenLeft
 from actors.paced import Backoff
 from actors.tokens import NAMESPACE, Answer, TokenOptions
 from raylike.providers import Connection, Endpoint

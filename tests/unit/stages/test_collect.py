@@ -184,7 +184,7 @@ def test_it_stops_rather_than_waits_if_told_so(server: V1Server, workspace_path:
     server.answer = lambda request: (
         web.json_response(RATE_ERROR, status=429) if server.pages_asked[2:] else None
     )
-    with pytest.raises(TryAgainLater, match="all 1 tokens are used up"):
+    with pytest.raises(TryAgainLater, match="all tokens are used up"):
         collect.run(context(server, workspace_path, wait=False))
     server.answer = lambda request: None
     assert collect.run(context(server, workspace_path, resume=True)).rows_out == 23
