@@ -13,6 +13,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -118,6 +119,7 @@ class _GuardedResolver(AbstractResolver):
         await self._names.close()
 
 
+@lru_cache(maxsize=1024)
 def _refuse_literal(host: str) -> None:
     """Raise `AddressRefused` if a URL's host is an IP address that is not public.
 

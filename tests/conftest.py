@@ -12,6 +12,8 @@ import pytest
 # Before the first `import ray`: a token in the home directory is none of the tests' business, and
 # Ray's socket paths must stay under 107 characters.
 os.environ["RAY_AUTH_MODE"] = "disabled"
+# A test's dependency brings uvloop, which Ray would take up: users have none.
+os.environ["RAY_USE_UVLOOP"] = "0"
 os.environ.setdefault("RAY_TMPDIR", tempfile.mkdtemp(prefix="rl-", dir="/tmp"))
 
 

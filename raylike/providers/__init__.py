@@ -16,7 +16,9 @@ from actors.budget import Limit
 from actors.outcomes import Credential, Reply
 from raylike.connections import connector
 from raylike.providers.base import Provider, User
+from raylike.providers.instagram_graph import InstagramGraph
 from raylike.providers.instagram_v1 import InstagramV1
+from raylike.providers.mastodon import Mastodon, Pixelfed
 
 USER_AGENT = "raylike (research; +https://pypi.org/project/raylike)"
 
@@ -46,8 +48,14 @@ class Network(Protocol):
         """A provider on a session that is the caller's."""
 
 
-NETWORKS: dict[str, Network] = {"instagram_v1": InstagramV1, "simulator": InstagramV1}
-"""What `source.name` may be, apart from files. The simulator speaks other networks' formats."""
+NETWORKS: dict[str, Network] = {
+    "simulator": InstagramV1,
+    "instagram_v1": InstagramV1,
+    "instagram_graph": InstagramGraph,
+    "mastodon": Mastodon,
+    "pixelfed": Pixelfed,
+}
+"""What `source.name` may be, apart from files. The simulator is asked in Instagram v1's words."""
 
 
 @dataclass(frozen=True)

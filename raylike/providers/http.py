@@ -9,7 +9,7 @@ Knows aiohttp. Knows nothing of any network's formats.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,20 @@ class JsonAnswer:
         return self.body
 
 
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a Retry-After header; its date form is left to the budget, as clocks differ."""
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
 async def get_json(
-    session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str] | None = None
+    session: aiohttp.ClientSession,
+    url: URL,
+    headers: Mapping[str, str] | None = None,
+    pause_s: Callable[[Mapping[str, str]], float | None] = retry_after_s,
 ) -> JsonAnswer:
-    """Get JSON, whatever 2xx or 4xx status it comes with, except 429. Raises as `request_json`."""
-    return await request_json(session, "GET", url, headers=headers)
+    """Get JSON, whatever 2xx or 4xx status it comes with, except 429. Parameters as `request_json`'s."""
+    return await request_json(session, "GET", url, headers=headers, pause_s=pause_s)
 
 
 async def request_json(
@@ -64,8 +73,13 @@ async def request_json(
     headers: Mapping[str, str] | None = None,
     json_body: Mapping[str, Any] | None = None,
     form: Mapping[str, str] | None = None,
+    pause_s: Callable[[Mapping[str, str]], float | None] = retry_after_s,
 ) -> JsonAnswer:
     """Ask once, and return the JSON of whatever 2xx or 4xx answer comes, except 429.
+
+    Parameters
+    ----------
+    pause_s : reads from the headers of a refusal how long to wait; None where they do not say
 
     Raises
     ------
@@ -83,12 +97,11 @@ async def request_json(
             allow_redirects=False,
             middlewares=(_send_once,),
         ) as response:
-            retry_after_s = _retry_after_s(response.headers)
             if response.status == HTTP_TOO_MANY:
-                raise RateLimited(retry_after_s)
+                raise RateLimited(pause_s(response.headers))
             if response.status >= HTTP_SERVER_ERROR:
-                if retry_after_s is not None:
-                    raise RateLimited(retry_after_s)
+                if (wait_s := retry_after_s(response.headers)) is not None:
+                    raise RateLimited(wait_s)
                 raise Transient(f"HTTP {response.status}")
             if response.status // 100 == REDIRECTION:
                 raise Refused(f"redirects elsewhere (HTTP {response.status}); tokens are not sent on")
@@ -141,12 +154,6 @@ def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any] | li
     if not isinstance(parsed, dict | list):
         raise Refused(ANOTHER_SHAPE)
     return parsed
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds from a Retry-After header; its date form is left to the budget, as clocks differ."""
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _reason(error: aiohttp.ClientConnectorError | aiohttp.ClientError) -> str:

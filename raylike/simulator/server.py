@@ -18,11 +18,13 @@ from aiohttp import web
 
 from raylike.simulator.faults import LATENCY_S, STALL_S, bomb, unit_hash
 from raylike.simulator.networks.base import Network, Site, noise_of, spoiled_answer
+from raylike.simulator.networks.instagram_graph.routes import InstagramGraph
 from raylike.simulator.networks.instagram_v1.routes import InstagramV1
+from raylike.simulator.networks.mastodon.routes import Mastodon, Pixelfed
 from raylike.simulator.options import SimulatorOptions
 from raylike.simulator.photos import SIDES_PX, Photos
 
-NETWORKS: tuple[Callable[[Site], Network], ...] = (InstagramV1,)
+NETWORKS: tuple[Callable[[Site], Network], ...] = (InstagramV1, InstagramGraph, Mastodon, Pixelfed)
 
 _METADATA_URL = "http://169.254.169.254/latest/meta-data/"
 

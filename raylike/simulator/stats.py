@@ -11,12 +11,19 @@ class Stats:
 
     def __init__(self) -> None:
         self.hits: Counter[int] = Counter()
+        self.first_hit_s = self.last_hit_s = 0.0
         self.violations = 0
         self.bad_tokens = 0
         self.pages: Counter[str] = Counter()
         self.users: Counter[str] = Counter()
         self.photos: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+
+    def count_hit(self, token: int, now: float) -> None:
+        """Count a hit of a token that is known, at a moment of the server's clock."""
+        self.first_hit_s = self.first_hit_s or now
+        self.last_hit_s = now
+        self.hits[token] += 1
 
     def as_json(self, tokens: int) -> dict[str, Any]:
         """Everything as plain numbers.
@@ -26,6 +33,7 @@ class Stats:
         """
         return {
             "hits": [self.hits[token] for token in range(tokens)],
+            "first_to_last_hit_s": self.last_hit_s - self.first_hit_s,
             "violations": self.violations,
             "bad_tokens": self.bad_tokens,
             **{

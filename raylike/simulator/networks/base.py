@@ -144,7 +144,7 @@ async def admit(
     if token is None or site.faults.is_revoked(token, site.stats.hits[token]):
         site.stats.bad_tokens += 1
         return wording.bad_token()
-    site.stats.hits[token] += 1
+    site.stats.count_hit(token, site.clock())
     if not all(window.has_room(token) for window in windows):
         site.stats.violations += 1
         return wording.limited(token)

@@ -156,7 +156,7 @@ class InstagramV1:
     def profile(self, user: int, photos: str) -> Json:
         """An account as it is embedded: no counts."""
         name = _full_name(user)
-        return {"username": _username(user), "website": "", "bio": "", "full_name": name,
+        return {"username": username(user), "website": "", "bio": "", "full_name": name,
                 "profile_picture": f"{photos}/profiles/{self._world.user_id(user)}.jpg",
                 "id": self._world.user_id(user)}  # fmt: skip
 
@@ -205,7 +205,7 @@ class InstagramV1:
         return item
 
 
-def _username(user: int) -> str:
+def username(user: int) -> str:
     """An invented handle that no two accounts share."""
     scrambled = user * 2_654_435_761 % 2**32
     word = _WORDS[scrambled % 12] if scrambled >> 9 & 1 else ""

@@ -1,0 +1,317 @@
+"""Look-ups of followers against the simulator on this machine, counted at the server.
+
+    uv run python -m benchmarks.lookups [CASE ...]
+
+Cases: latency, rate, faults, loop, peer, kills; all of them without a name. Rates count from the first
+hit to the last, as the server saw them; Ray's start and that of the token actors are printed apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pyarrow as pa
+import requests
+
+from raylike import Workspace
+from raylike.cluster import Session
+from raylike.config import CollectSettings, RaySettings, Settings, SimulatorSettings, SourceSettings
+from raylike.progress import Silence
+from raylike.simulator.process import Simulator, SimulatorOptions, launch
+from raylike.simulator.world import World
+from raylike.stage import StageContext
+from raylike.stages import followers
+from raylike.tables import POSTS
+from raylike.workspace import Commit
+
+MOMENT = datetime(2015, 10, 1, tzinfo=UTC)
+
+
+@contextmanager
+def simulated(**options: Any) -> Iterator[Simulator]:
+    """A simulator for the length of the block."""
+    simulator = launch(SimulatorOptions(**options))
+    try:
+        yield simulator
+    finally:
+        simulator.stop()
+
+
+def user_ids(n: int) -> list[str]:
+    """The ids of the accounts of a world of `n` users."""
+    world = World(0, n)
+    return [world.user_id(row) for row in range(n)]
+
+
+def with_posts(folder: str | Path, ids: Sequence[str]) -> Workspace:
+    """A workspace with one post of each account."""
+    workspace = Workspace(folder)
+    n = len(ids)
+    columns: dict[str, Any] = {
+        "post_id": ids, "user_id": ids, "provider": ["simulator"] * n, "created_at": [MOMENT] * n,
+        "collected_at": [MOMENT] * n, "image_url": ["http://photos.test/1.jpg"] * n, "likes": [1] * n,
+        "tags": [["me"]] * n,
+    }  # fmt: skip
+    rows = pa.table(
+        [pa.array(columns.get(f.name, [None] * n), f.type) for f in POSTS.schema], schema=POSTS.schema
+    )
+    workspace.write("posts", rows, Commit("collect", "benchmark"))
+    return workspace
+
+
+def context(
+    workspace: Workspace, simulator: Simulator, rate_limit: str | None = None, **collect: Any
+) -> StageContext:
+    """What the followers stage receives."""
+    source = SourceSettings(
+        name="simulator", base_url=simulator.base_url, resolve=simulator.resolve, tokens=simulator.tokens
+    )
+    settings = Settings(
+        source=source, collect=CollectSettings(**collect), simulator=SimulatorSettings(rate_limit=rate_limit)
+    )
+    return StageContext(workspace, settings, Silence(), Commit("followers", "benchmark"), resume=True)
+
+
+def hits(stats: dict[str, Any]) -> int:
+    return int(sum(stats["hits"]))
+
+
+def look_up(ids: Sequence[str], simulator: Simulator, **options: Any) -> tuple[dict[str, Any], float]:
+    """Run the stage; the server's counts, and the seconds before its first hit."""
+    with tempfile.TemporaryDirectory(prefix="raylike-lookups-") as folder:
+        workspace = with_posts(folder, ids)
+        started = time.monotonic()
+        followers.run(context(workspace, simulator, **options))
+        took_s = time.monotonic() - started
+        stats = simulator.stats()
+        found = workspace.keys("users")
+        assert found == set(ids), f"{len(set(ids) - found)} users have no row"
+        return stats, took_s - stats["first_to_last_hit_s"]
+
+
+def latency_case() -> None:
+    """100,000 users, 20 tokens of 5000 an hour, 1 s a hit."""
+    n, tokens, in_flight = 100_000, 20, 32
+    with simulated(users=n, tokens=tokens, latency_s=1.0) as simulator:
+        stats, start_s = look_up(user_ids(n), simulator, in_flight=in_flight)
+    span_s = stats["first_to_last_hit_s"]
+    bound = tokens * in_flight / 1.0
+    rate = hits(stats) / span_s
+    print(
+        f"latency: {hits(stats):,} hits for {n:,} users in {span_s:.1f} s: {rate:.0f}/s, "
+        f"{rate / bound:.1%} of {bound:.0f}/s; over a limit {stats['violations']}, "
+        f"asked twice {stats['users_asked_twice']}; start and end {start_s:.1f} s"
+    )
+
+
+def rate_case() -> None:
+    """20 tokens, 300 hits in any 10 s each, watched for 120 s."""
+    n, tokens, limit, window_s, watched_s = 100_000, 20, 300, 10.0, 120.0
+    with simulated(users=n, tokens=tokens, rate_limit=f"{limit}/{window_s:g}") as simulator:
+        seen: list[dict[str, Any]] = []
+        done = threading.Event()
+
+        def watch() -> None:
+            while not hits(simulator.stats()):
+                time.sleep(0.02)
+            done.wait(watched_s - 0.1)
+            seen.append(simulator.stats())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        options = {"rate_limit": f"{limit}/{window_s:g}", "in_flight": 8}
+        look_up(user_ids(n), simulator, **options)
+        watcher.join()
+        stats, end = seen[0], simulator.stats()
+    permitted = int(tokens * limit * watched_s / window_s)
+    print(
+        f"rate: {hits(stats):,} of {permitted:,} hits permitted in {watched_s:.0f} s, "
+        f"{hits(stats) / permitted:.2%}; over a limit {end['violations']} of {hits(end):,}"
+    )
+
+
+def faults_case() -> None:
+    """5 of 20 tokens revoked, 2 % 500s, 1 % resets, 1 % 10 s stalls, one actor killed."""
+    n, tokens = 20_000, 20
+    faults = {"token_revoked": 0.25, "error_500": 0.02, "reset": 0.01, "stall": 0.01}
+    with simulated(users=n, tokens=tokens, latency_s=0.1, faults=faults) as simulator:
+
+        def kill_one() -> None:
+            while hits(simulator.stats()) < n // 3:
+                time.sleep(0.1)
+            actors = [
+                p for p in psutil.Process().children(recursive=True) if "TokenKeeper" in " ".join(p.cmdline())
+            ]
+            random.Random(0).choice(actors).kill()
+
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        stats, _ = look_up(user_ids(n), simulator, in_flight=16)
+        killer.join()
+    own = stats["faults"].get("error_500", 0) + stats["faults"].get("reset", 0)
+    extra = hits(stats) - n - own
+    print(
+        f"faults: {n:,} users have a row after {hits(stats):,} hits: {own} went to faults, "
+        f"{extra} more ({extra / n:.2%}); refused as revoked {stats['bad_tokens']}, "
+        f"over a limit {stats['violations']}"
+    )
+
+
+def loop_case() -> None:
+    """One synchronous loop, the study's first try, against ours; 50 ms a hit."""
+    n = 4000
+    with simulated(users=n, tokens=4, latency_s=0.05, rate_limit="1000000/1") as simulator:
+        token = simulator.tokens[0].get_secret_value()
+        url = simulator.networks["instagram_v1"]
+        started, few = time.monotonic(), user_ids(n)[:200]
+        with requests.Session() as session:
+            for user_id in few:
+                session.get(f"{url}/users/{user_id}", params={"access_token": token}).json()
+        slow = len(few) / (time.monotonic() - started)
+    with simulated(users=n, tokens=4, latency_s=0.05, rate_limit="1000000/1") as simulator:
+        stats, _ = look_up(user_ids(n), simulator, rate_limit="1000000/1")
+    fast = hits(stats) / stats["first_to_last_hit_s"]
+    print(f"loop: {slow:.0f}/s by a requests loop, {fast:.0f}/s by 4 tokens: {fast / slow:.0f} x")
+
+
+async def plain(ids: Sequence[str], simulator: Simulator, at_once: int) -> None:
+    """The best plain aiohttp loop: one process, one session, nothing kept."""
+    url = simulator.networks["instagram_v1"]
+    tokens = [token.get_secret_value() for token in simulator.tokens]
+    queue = iter(enumerate(ids))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def work() -> None:
+            for i, user_id in queue:
+                query = {"access_token": tokens[i % len(tokens)]}
+                async with session.get(f"{url}/users/{user_id}", params=query) as answer:
+                    json.loads(await answer.read())
+
+        await asyncio.gather(*(work() for _ in range(at_once)))
+
+
+def peer_case() -> None:
+    """The best plain aiohttp loop against ours, in pairs, at equal concurrency, at two latencies."""
+    n, tokens, in_flight = 20_000, 4, 16
+    for latency_s in (0.0, 0.02, 0.1):
+        ratios = []
+        for _ in range(3):
+            rates = []
+            for ours in (False, True):
+                options = {"users": n, "tokens": tokens, "rate_limit": "1000000/1", "latency_s": latency_s}
+                with simulated(**options) as simulator:
+                    if ours:
+                        look_up(user_ids(n), simulator, rate_limit="1000000/1", in_flight=in_flight)
+                    else:
+                        asyncio.run(plain(user_ids(n), simulator, tokens * in_flight))
+                    stats = simulator.stats()
+                rates.append(hits(stats) / stats["first_to_last_hit_s"])
+            ratios.append(rates[1] / rates[0])
+            print(
+                f"peer: {latency_s * 1000:.0f} ms: aiohttp loop {rates[0]:.0f}/s, "
+                f"ours, persisting, {rates[1]:.0f}/s: {ratios[-1]:.0%}"
+            )
+
+
+def kills_case() -> None:
+    """SIGKILL of the driver at 10 random moments, rerun each time."""
+    n, kills, generator = 20_000, 10, random.Random(0)
+    with (
+        tempfile.TemporaryDirectory(prefix="rlk-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+        simulated(users=n, tokens=4, latency_s=0.1, rate_limit="1000000/1") as simulator,
+    ):
+        with_posts(Path(folder) / "workspace", user_ids(n))
+        given = {
+            "workspace": f"{folder}/workspace", "port": simulator.port,
+            "tokens": [token.get_secret_value() for token in simulator.tokens],
+        }  # fmt: skip
+        repeated = []
+        for number in range(kills + 1):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.lookups", "--drive"],
+                stdin=subprocess.PIPE, env={**os.environ, "RAY_TMPDIR": f"{folder}/r"},
+            )  # fmt: skip
+            assert process.stdin is not None
+            before = simulator.stats()
+            process.stdin.write(json.dumps(given).encode())
+            process.stdin.close()
+            if number < kills:
+                while hits(simulator.stats()) == hits(before) and process.poll() is None:
+                    time.sleep(0.05)
+                time.sleep(generator.uniform(0.2, 4.0))
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+            stats = simulator.stats()
+            repeated.append(stats["users_answers"] - stats["users_asked"])
+        users = Workspace(given["workspace"]).table("users").to_pandas()
+        truth = World(0, n)
+        assert sorted(users["user_id"]) == sorted(user_ids(n)), "not every user once"
+        ok = users[users["status"] == "ok"]
+        rows = [truth.find_user(user_id) for user_id in ok["user_id"]]
+        assert (truth.users.followers[rows] == ok["followers"].to_numpy()).all()
+    each = [b - a for a, b in zip([0, *repeated], repeated, strict=False)]
+    print(f"kills: after {kills} kills every user has one right row; hits repeated a kill: {each[1:]}")
+
+
+def drive() -> None:
+    """One run of the stage, told on standard input what to do."""
+    given = json.load(sys.stdin)
+    with simulated_elsewhere(given) as (workspace, simulator):
+        session = Session(RaySettings(dashboard=False))
+        session.wait()
+        followers.run(context(workspace, simulator, rate_limit="1000000/1"))
+        session.stop()
+
+
+@contextmanager
+def simulated_elsewhere(given: dict[str, Any]) -> Iterator[tuple[Workspace, Simulator]]:
+    """The simulator of the process that started this one."""
+    from pydantic import SecretStr
+
+    tokens = tuple(SecretStr(token) for token in given["tokens"])
+    yield Workspace(given["workspace"]), Simulator(given["port"], {}, tokens, subprocess.Popen(["true"]))
+
+
+CASES: dict[str, Callable[[], None]] = {
+    "latency": latency_case, "rate": rate_case, "faults": faults_case, "loop": loop_case, "peer": peer_case,
+    "kills": kills_case,
+}  # fmt: skip
+
+
+def main(cases: Sequence[str]) -> None:
+    """Start Ray once and run the cases."""
+    started = time.monotonic()
+    session = Session(RaySettings(dashboard=False))
+    session.wait()
+    print(f"Ray started in {time.monotonic() - started:.1f} s")
+    for case in cases:
+        CASES[case]()
+    session.stop()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES])
+    parser.add_argument("--drive", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.drive:
+        drive()
+    else:
+        main(arguments.cases or list(CASES))

@@ -1,0 +1,1 @@
+"""The Instagram API with Facebook Login, version 25.0."""

@@ -1,0 +1,1 @@
+"""Mastodon's API, and Pixelfed's, which is nearly the same."""
