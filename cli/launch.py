@@ -37,7 +37,7 @@ def launch(params: Mapping[str, Any], *, from_stage: str | None, until: str | No
 
     with interruptible(INTERRUPTED_EXIT_CODE, last_words="raylike: interrupted"):
         from raylike.headline import headline
-        from raylike.pipeline import run_all
+        from raylike.pipeline import refresh, run_all
         from raylike.workspace import Workspace
 
         set_up_logging(verbose=params["verbose"])
@@ -46,9 +46,17 @@ def launch(params: Mapping[str, Any], *, from_stage: str | None, until: str | No
         quiet = nullcontext() if params["verbose"] else native_stderr_in(log_file(workspace))
         with quiet, speaking(as_json=params["as_json"]) as speaker:
             try:
-                summary = run_all(
-                    workspace, settings, speaker, from_stage=from_stage, until=until, force=params["force"]
-                )
+                if params.get("refresh"):
+                    summary = refresh(workspace, settings, speaker)
+                else:
+                    summary = run_all(
+                        workspace,
+                        settings,
+                        speaker,
+                        from_stage=from_stage,
+                        until=until,
+                        force=params["force"],
+                    )
             except KeyboardInterrupt:
                 kill_descendants()  # whatever the run's own clean-up has not reached
                 raise

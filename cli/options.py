@@ -82,6 +82,10 @@ FromOption = Annotated[
 UntilOption = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", callback=stage_name, help="Last stage to run.")
 ]
+RefreshOption = Annotated[
+    bool,
+    typer.Option("--refresh", help="Read the likes of known posts again instead; earlier ones are kept."),
+]
 ForceOption = Annotated[
     list[str],
     typer.Option(

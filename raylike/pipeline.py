@@ -34,6 +34,8 @@ from raylike.workspace import Commit, CommitInfo, Workspace
 
 IMPORT = "import"
 """Written as the stage of tables that `raylike import` filled."""
+REFRESH = "refresh"
+"""Written as the stage of `readings`: not one of those in order."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def run_all(
     progress = progress or Silence()
     stages = _selected(settings, from_stage, until, force)
     started = time.monotonic()
-    run = f"{config.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    run = _run_id()
     results: list[StageResult] = []
     with workspace.lock(), MemoryWatch() as memory:
         _refuse_other_source(workspace, settings, force)
@@ -161,6 +163,37 @@ def run_all(
     report = workspace.artifact("report", "index.html")
     there = workspace.exists("report")
     return RunSummary(run, tuple(results), time.monotonic() - started, report if there else None)
+
+
+def refresh(
+    workspace: Workspace, settings: Settings | None = None, progress: Progress | None = None
+) -> RunSummary:
+    """Read the likes of all collected posts again. What depends on them is stale afterwards.
+
+    Raises
+    ------
+    ConfigError : if the posts were imported, or the network cannot show known posts
+    TryAgainLater : if another process is at work in the workspace
+    RaylikeError : whatever the network's side raises; what was read stays
+    """
+    settings = with_source_defaults(settings or config.resolve().settings)
+    progress = progress or Silence()
+    started_at, started, run = config.now(), time.monotonic(), _run_id()
+    with workspace.lock(), MemoryWatch() as memory, ExitStack() as stack:
+        _refuse_other_source(workspace, settings, ())
+        if settings.source.name == "files":
+            raise ConfigError("imported photos have no network to ask", workspace.uri, "import them again")
+        progress.stage_started(REFRESH)
+        connected = _Surroundings(stack, settings, progress).network()
+        commit = Commit(
+            REFRESH, config.fingerprint(settings, REFRESH, (), _origin(workspace, settings)), run=run
+        )
+        module = importlib.import_module("raylike.stages.refresh")
+        report: StageReport = module.run(StageContext(workspace, connected, progress, commit))
+        result = StageResult(REFRESH, time.monotonic() - started, memory.take_peak_mib(), report)
+        _record(workspace, settings, run, started_at, result)
+        _say_finished(progress, result)
+    return RunSummary(run, (result,), time.monotonic() - started, None)
 
 
 def status(workspace: Workspace, settings: Settings) -> list[StageStatus]:
@@ -359,9 +392,18 @@ def _run_stage(
     report: StageReport = importlib.import_module(f"raylike.stages.{stage.name}").run(context)
     result = StageResult(stage.name, time.monotonic() - started, memory.take_peak_mib(), report)
     _record(workspace, settings, run, started_at, result)
-    summary = {**asdict(report), "seconds": round(result.seconds, 3), "up_to_date": False}
-    progress.stage_finished(stage.name, summary)
+    _say_finished(progress, result)
     return result
+
+
+def _say_finished(progress: Progress, result: StageResult) -> None:
+    assert result.report is not None  # it has run
+    summary = {**asdict(result.report), "seconds": round(result.seconds, 3), "up_to_date": False}
+    progress.stage_finished(result.stage, summary)
+
+
+def _run_id() -> str:
+    return f"{config.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def _refuse_missing_input(workspace: Workspace, stage: StageSpec) -> None:

@@ -94,6 +94,10 @@ class CommitInfo(Commit):
     data_version: int = 0
     committed_at: datetime = NEVER
 
+    def again_in(self, run: str) -> Commit:
+        """The same provenance for another run, which changes rows and leaves the stage as done as it was."""
+        return Commit(self.stage, self.fingerprint, self.inputs, run, self.complete, self.state)
+
 
 @dataclass(frozen=True)
 class Part:

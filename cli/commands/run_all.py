@@ -53,6 +53,9 @@ def stage_command(stage: str, does: str) -> Callable[..., None]:
 
     signature = inspect.signature(run_all, eval_str=True)
     kept = [p for name, p in signature.parameters.items() if name not in ("from_stage", "until")]
+    if stage == "collect":
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        kept.append(inspect.Parameter("refresh", keyword, default=False, annotation=o.RefreshOption))
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     command.__doc__ = f"{does}."
     return command
