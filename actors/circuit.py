@@ -18,13 +18,15 @@ class CircuitOptions:
     failures_to_open : in a row, over all requests to the host. At 5 % of failures that nobody is to blame
         for, eight in a row come once in 25 billion requests
     first_s, cap_s : the pause, doubled after each look that finds the host still failing
-    give_up_after_s : without one success, the host is taken for down, and failures count against items again
+    give_up_after_s : without an answer, the host is taken for down, and failures count against items again
+    first_answer_s : the same for a host that has never answered: more likely its address is wrong
     """
 
     failures_to_open: int = 8
     first_s: float = 0.5
     cap_s: float = 30.0
     give_up_after_s: float = 120.0
+    first_answer_s: float = 15.0
 
 
 class Circuit:
@@ -37,6 +39,7 @@ class Circuit:
         self._open_until = 0.0
         self._opened_at = 0.0
         self._looking = False
+        self._has_answered = False
 
     @property
     def is_open(self) -> bool:
@@ -45,7 +48,9 @@ class Circuit:
 
     def is_hopeless(self, now: float) -> bool:
         """Whether the host has not answered for so long that waiting for it makes no sense."""
-        return self.is_open and now - self._opened_at >= self._options.give_up_after_s
+        options = self._options
+        patience_s = options.give_up_after_s if self._has_answered else options.first_answer_s
+        return self.is_open and now - self._opened_at >= patience_s
 
     def acquire(self, now: float) -> float:
         """Seconds to wait before asking again; 0.0 if a request may be sent now."""
@@ -63,6 +68,7 @@ class Circuit:
         self._in_a_row = 0
         self._pause_s = 0.0
         self._looking = False
+        self._has_answered = True
 
     def failed(self, now: float) -> None:
         """A request has brought no answer, or one that is the server's own failure."""

@@ -22,6 +22,7 @@ def test_a_few_failures_leave_it_closed() -> None:
 
 def test_open_it_lets_one_look_after_pauses_that_double() -> None:
     circuit = Circuit(OPTIONS)
+    circuit.succeeded()
     for _ in range(3):
         circuit.failed(0.0)
     now, pauses = 0.0, []
@@ -38,6 +39,14 @@ def test_open_it_lets_one_look_after_pauses_that_double() -> None:
     circuit.succeeded()
     assert circuit.acquire(now) == 0.0
     assert not circuit.is_hopeless(99.0)
+
+
+def test_a_host_that_never_answered_is_given_up_sooner() -> None:
+    circuit = Circuit(CircuitOptions(failures_to_open=3, first_s=1.0, first_answer_s=5.0))
+    for _ in range(3):
+        circuit.failed(0.0)
+    assert not circuit.is_hopeless(4.0)
+    assert circuit.is_hopeless(5.0)
 
 
 def test_those_under_way_when_it_opens_do_not_lengthen_the_pause() -> None:

@@ -55,7 +55,7 @@ def test_an_item_is_not_given_up_for_its_hosts_failures() -> None:
 
 
 def test_a_host_that_stays_down_is_given_up() -> None:
-    circuit = Circuit(CircuitOptions(failures_to_open=2, first_s=0.01, cap_s=0.01, give_up_after_s=0.05))
+    circuit = Circuit(CircuitOptions(failures_to_open=2, first_s=0.01, cap_s=0.01, first_answer_s=0.05))
     with pytest.raises(Transient):
         asyncio.run(paced(circuit=circuit).call(Scripted(*[Transient("down")] * 200)))
 
