@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import config
+from cli.commands import config, tokens
 from cli.commands.export import export
 from cli.commands.import_ import import_
 from cli.commands.run_all import run_all, stage_command
@@ -36,6 +36,7 @@ app.command("vacuum", cls=Command)(vacuum)
 for _name, _does in STAGES.items():
     app.command(_name, cls=Command)(stage_command(_name, _does))
 app.add_typer(config.app, name="config")
+app.add_typer(tokens.app, name="tokens")
 app.command("simulate", cls=Command)(simulate)
 app.command("version", cls=Command)(version)
 

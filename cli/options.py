@@ -101,7 +101,7 @@ AccountsOption = Annotated[
 ]
 BaseUrlOption = Annotated[str | None, typer.Option(metavar="URL", help="Address of the network's API.")]
 TokenStoreOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="File with one token a line, mode 0600.")
+    Path | None, typer.Option(metavar="FILE", help="File of tokens, mode 0600; `raylike tokens` keeps one.")
 ]
 PrivateAddressesOption = Annotated[
     bool | None,

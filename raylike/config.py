@@ -39,7 +39,7 @@ SourceName = Literal[
     "simulator", "files", "instagram_v1", "instagram_graph", "mastodon", "pixelfed", "bluesky"
 ]
 
-RESERVED_VARIABLES = frozenset({"RAYLIKE_TOKENS"})
+RESERVED_VARIABLES = frozenset({"RAYLIKE_TOKENS", "RAYLIKE_CLIENT_SECRET"})
 """Variables that are no settings: secrets, read by the token store alone."""
 
 
@@ -59,7 +59,9 @@ class SourceSettings(Section):
         (), description="names of accounts to read, for networks that are read account by account"
     )
     token_store: Path | None = Field(
-        None, description="file with one token a line, mode 0600", json_schema_extra=RUNTIME_ONLY
+        None,
+        description="file of tokens, mode 0600; empty: RAYLIKE_TOKENS, else ~/.config/raylike/tokens",
+        json_schema_extra=RUNTIME_ONLY,
     )
     tokens: tuple[SecretStr, ...] = Field(
         (), description="tokens handed over in memory; never in a file", json_schema_extra=RUNTIME_ONLY

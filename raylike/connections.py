@@ -138,7 +138,7 @@ def _refuse_literal(host: str) -> None:
 
 def _refused(host: str, address: str) -> AddressRefused:
     what = "is not a public address" if host == address else f"has no public address, only {address}"
-    return AddressRefused(what, host, "source.allow_private_addresses = true lets such addresses through")
+    return AddressRefused(what, host, "--allow-private-addresses lets such addresses through")
 
 
 def _wrapped_ipv4(address: IpAddress) -> ipaddress.IPv4Address | None:

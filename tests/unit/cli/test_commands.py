@@ -62,7 +62,8 @@ def test_every_stage_is_a_command_with_the_options_of_run_all() -> None:
     whole = {parameter.name for parameter in commands["run-all"].params}
     for stage in STAGE_NAMES:
         alone = {parameter.name for parameter in commands[stage].params}
-        assert alone == whole - {"from_stage", "until"}
+        assert alone - {"refresh"} == whole - {"from_stage", "until"}
+        assert ("refresh" in alone) == (stage == "collect")
 
 
 @pytest.mark.parametrize("command", [(), ("config",), ("faces",), ("run-all",), ("export",), ("simulate",)])
