@@ -124,7 +124,11 @@ class TokenPool:
         AllUsedUp : if `wait` is False and no token has budget
         NoTokenLeft : if items remain and no token does
         """
-        queue = _Queue(items, total, self._options.batch, 2 * BATCHES_OUT * len(self._tokens))
+        # Towards the end batches get smaller, but never so small that a token's requests under way get fewer.
+        per_hit = self._options.items_per_hit
+        smallest = max(1, self._options.in_flight // BATCHES_OUT) * per_hit
+        shares = 2 * BATCHES_OUT * len(self._tokens)
+        queue = _Queue(items, total, self._options.batch * per_hit, smallest, shares)
         out: dict[Any, tuple[_Token, list[Any]]] = {}
         for token in self._tokens:
             token.out = 0
@@ -239,15 +243,16 @@ class TokenPool:
 class _Queue:
     """Items to be asked for: those given back first, then the rest of the source."""
 
-    def __init__(self, items: Iterable[Any], total: int, batch: int, shares: int) -> None:
+    def __init__(self, items: Iterable[Any], total: int, batch: int, smallest: int, shares: int) -> None:
         self._source = iter(items)
         self._returned: deque[Any] = deque()
         self._left = total
         self._batch = batch
+        self._smallest = min(smallest, batch)
         self._shares = shares
 
     def take(self) -> list[Any]:
-        size = max(1, min(self._batch, -(-self._left // self._shares)))
+        size = max(self._smallest, min(self._batch, -(-self._left // self._shares)))
         batch = [self._returned.popleft() for _ in range(min(size, len(self._returned)))]
         batch += islice(self._source, size - len(batch))
         self._left -= len(batch)

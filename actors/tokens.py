@@ -54,7 +54,8 @@ class TokenOptions:
     ----------
     in_flight : requests under way for one token
     tokens_per_actor : tokens that share one process
-    batch : items handed to a token at once; two batches are with it at a time
+    items_per_hit : that the client asks for at once
+    batch : hits' worth of items handed to a token at once; two batches are with it at a time
     patience_s : a longer wait for budget gives the batch back, so that another token can take it
     stage : whose items these are, in the metrics
     cpus : CPUs that Ray sets aside for an actor: nearly none, as it waits for the network
@@ -63,6 +64,7 @@ class TokenOptions:
 
     in_flight: int = 16
     tokens_per_actor: int = 1
+    items_per_hit: int = 1
     batch: int = 64
     patience_s: float = 0.5
     backoff: Backoff = field(default_factory=Backoff)

@@ -117,7 +117,8 @@ def latency_case() -> None:
     print(
         f"latency: {hits(stats):,} hits for {n:,} users in {span_s:.1f} s: {rate:.0f}/s, "
         f"{rate / bound:.1%} of {bound:.0f}/s; over a limit {stats['violations']}, "
-        f"asked twice {stats['users_asked_twice']}; start and end {start_s:.1f} s"
+        f"asked twice {stats['users_asked_twice']}; {start_s:.1f} s before the first hit, "
+        f"{stats['until_all_at_work_s']:.1f} s more until all tokens were at work"
     )
 
 

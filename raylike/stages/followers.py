@@ -108,6 +108,7 @@ def _look_up(context: StageContext, missing: pa.Array, batch_size: int) -> tuple
     options = TokenOptions(
         in_flight=settings.collect.in_flight,
         tokens_per_actor=settings.collect.tokens_per_actor,
+        items_per_hit=batch_size,
         stage="followers",
     )
     rows = _Rows(context)
