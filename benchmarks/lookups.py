@@ -114,9 +114,11 @@ def latency_case() -> None:
     span_s = stats["first_to_last_hit_s"]
     bound = tokens * in_flight / 1.0
     rate = hits(stats) / span_s
+    at_work = (hits(stats) - stats["hits_by_then"]) / (span_s - stats["until_all_at_work_s"])
     print(
         f"latency: {hits(stats):,} hits for {n:,} users in {span_s:.1f} s: {rate:.0f}/s, "
-        f"{rate / bound:.1%} of {bound:.0f}/s; over a limit {stats['violations']}, "
+        f"{rate / bound:.1%} of {bound:.0f}/s; once all tokens are at work {at_work:.0f}/s, "
+        f"{at_work / bound:.1%}; over a limit {stats['violations']}, "
         f"asked twice {stats['users_asked_twice']}; {start_s:.1f} s before the first hit, "
         f"{stats['until_all_at_work_s']:.1f} s more until all tokens were at work"
     )

@@ -14,6 +14,7 @@ from raylike.config import Settings
 from raylike.errors import ConfigError, CredentialsError, ServiceUnavailable, TryAgainLater
 from raylike.providers import NETWORKS, Endpoint, Network
 from raylike.providers.base import Query
+from raylike.providers.bluesky_sessions import default_folder
 
 GO_ON = "the same command goes on where this one stopped"
 
@@ -53,6 +54,7 @@ def endpoint(settings: Settings) -> Endpoint:
         source.allow_private_addresses,
         collect.timeout_s,
         None if rate_limit is None else (Limit.parse(rate_limit),),
+        default_folder() if source.name == "bluesky" else None,
     )
 
 

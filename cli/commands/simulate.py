@@ -49,6 +49,10 @@ def simulate(
             "event": "ready",
             "networks": simulator.networks,
             "tokens": [token.get_secret_value() for token in simulator.tokens],
+            "logins": {
+                name: [login.get_secret_value() for login in given]
+                for name, given in simulator.logins.items()
+            },
         }
         typer.echo(json.dumps(ready))
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it, and no failure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import aiohttp
@@ -16,6 +17,7 @@ from actors.budget import Limit
 from actors.outcomes import Credential, Reply
 from raylike.connections import connector
 from raylike.providers.base import Provider, User
+from raylike.providers.bluesky import Bluesky
 from raylike.providers.instagram_graph import InstagramGraph
 from raylike.providers.instagram_v1 import InstagramV1
 from raylike.providers.mastodon import Mastodon, Pixelfed
@@ -54,6 +56,7 @@ NETWORKS: dict[str, Network] = {
     "instagram_graph": InstagramGraph,
     "mastodon": Mastodon,
     "pixelfed": Pixelfed,
+    "bluesky": Bluesky,
 }
 """What `source.name` may be, apart from files. The simulator is asked in Instagram v1's words."""
 
@@ -69,6 +72,7 @@ class Endpoint:
     resolve : host -> IP:PORT, for hosts that no name server knows
     timeout_s : for one request, all of it
     limits : of one token; None: as the network documents them
+    session_folder : where sessions of those who sign in with a password are kept; None: in memory
     """
 
     name: str
@@ -77,11 +81,15 @@ class Endpoint:
     allow_private: bool = False
     timeout_s: float = 30.0
     limits: tuple[Limit, ...] | None = None
+    session_folder: Path | None = None
 
 
 def create(endpoint: Endpoint, session: aiohttp.ClientSession) -> Provider:
     """The provider that speaks for an endpoint, on a session that is the caller's."""
-    return NETWORKS[endpoint.name](session, endpoint.base_url, endpoint.limits)
+    network = NETWORKS[endpoint.name]
+    if network is Bluesky:
+        return Bluesky(session, endpoint.base_url, endpoint.limits, session_folder=endpoint.session_folder)
+    return network(session, endpoint.base_url, endpoint.limits)
 
 
 class Connection:

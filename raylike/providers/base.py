@@ -23,6 +23,9 @@ PRIVATE: UserStatus = "private"
 GONE: UserStatus = "gone"
 FAILED: UserStatus = "failed"
 
+MAX_COUNT, MAX_DIGITS = 2**63 - 1, 19
+"""What a table can hold; a server may say anything."""
+
 UserStatus = Literal["ok", "private", "gone", "failed"]
 
 
@@ -188,11 +191,9 @@ def count(value: object) -> int | None:
     """A count from JSON: a number or digits in a text, not negative. Anything else is None, never 0."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int):
-        return value if value >= 0 else None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
+        value = int(value)
+    return value if isinstance(value, int) and 0 <= value <= MAX_COUNT else None
 
 
 def mapping(value: object, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -206,14 +207,14 @@ def sequence(value: object) -> list[Any]:
 
 
 def text(value: object) -> str | None:
-    """A JSON string; None where there is something else or nothing in it."""
-    return value if isinstance(value, str) and value else None
+    """A JSON string; None where there is something else or nothing in it. Halves of characters become ?."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) and value else None
 
 
 def moment(value: object) -> datetime | None:
     """A moment from ISO 8601 text with a time zone, in UTC; None where there is something else."""
     try:
         parsed = datetime.fromisoformat(str(value))
-    except ValueError:
+        return None if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):  # no date, or one that is in no year of UTC
         return None
-    return None if parsed.tzinfo is None else parsed.astimezone(UTC)

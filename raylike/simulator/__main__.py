@@ -30,6 +30,7 @@ async def _serve(options: SimulatorOptions, parent: int, executor: Executor) -> 
         "port": port,
         "networks": {network.name: f"http://127.0.0.1:{port}{network.path}" for network in server.networks},
         "tokens": server.site.first_tokens,
+        "logins": server.logins,
     }
     print(json.dumps(ready), flush=True)
     loop = asyncio.get_running_loop()

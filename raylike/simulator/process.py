@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import getpid
 from typing import Any
 
@@ -38,12 +38,14 @@ class Simulator:
     Attributes
     ----------
     networks : name -> address of its API by number and port, for a browser or curl
+    logins : name of a network -> names and passwords, where these take a token's place
     """
 
     port: int
     networks: dict[str, str]
     tokens: tuple[SecretStr, ...]
     process: subprocess.Popen[bytes]
+    logins: dict[str, tuple[SecretStr, ...]] = field(default_factory=dict)
 
     @property
     def base_url(self) -> str:
@@ -106,7 +108,8 @@ def launch(options: SimulatorOptions) -> Simulator:
             )
     event = json.loads(ready)
     tokens = tuple(SecretStr(token) for token in event["tokens"])
-    return Simulator(event["port"], event["networks"], tokens, process)
+    logins = {name: tuple(map(SecretStr, given)) for name, given in event["logins"].items()}
+    return Simulator(event["port"], event["networks"], tokens, process, logins)
 
 
 @contextmanager

@@ -18,13 +18,14 @@ from aiohttp import web
 
 from raylike.simulator.faults import LATENCY_S, STALL_S, bomb, unit_hash
 from raylike.simulator.networks.base import Network, Site, noise_of, spoiled_answer
+from raylike.simulator.networks.bluesky.routes import Bluesky
 from raylike.simulator.networks.instagram_graph.routes import InstagramGraph
 from raylike.simulator.networks.instagram_v1.routes import InstagramV1
 from raylike.simulator.networks.mastodon.routes import Mastodon, Pixelfed
 from raylike.simulator.options import SimulatorOptions
 from raylike.simulator.photos import SIDES_PX, Photos
 
-NETWORKS: tuple[Callable[[Site], Network], ...] = (InstagramV1, InstagramGraph, Mastodon, Pixelfed)
+NETWORKS: tuple[Callable[[Site], Network], ...] = (InstagramV1, InstagramGraph, Mastodon, Pixelfed, Bluesky)
 
 _METADATA_URL = "http://169.254.169.254/latest/meta-data/"
 
@@ -50,6 +51,11 @@ class Server:
         self.site = Site(options, clock, sleep)
         self.networks = [make(self.site) for make in NETWORKS]
         self._photos = Photos(self.site.world, executor)
+
+    @property
+    def logins(self) -> dict[str, tuple[str, ...]]:
+        """Names and passwords by network, where people sign in with these rather than bring a token."""
+        return {network.name: network.logins for network in self.networks if isinstance(network, Bluesky)}
 
     def app(self) -> web.Application:
         """The routes, ready to serve."""

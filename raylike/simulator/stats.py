@@ -12,6 +12,7 @@ class Stats:
     def __init__(self) -> None:
         self.hits: Counter[int] = Counter()
         self.first_hit_s = self.all_at_work_s = self.last_hit_s = 0.0
+        self.hits_by_then = 0
         self.violations = 0
         self.bad_tokens = 0
         self.pages: Counter[str] = Counter()
@@ -23,14 +24,15 @@ class Stats:
         """Count a hit of a token that is known, at a moment of the server's clock."""
         self.first_hit_s = self.first_hit_s or now
         if token not in self.hits:
-            self.all_at_work_s = now
+            self.all_at_work_s, self.hits_by_then = now, self.hits.total()
         self.last_hit_s = now
         self.hits[token] += 1
 
     def as_json(self, tokens: int) -> dict[str, Any]:
         """Everything as plain numbers.
 
-        `until_all_at_work_s` counts from the first hit of all to the first hit of the last token.
+        `until_all_at_work_s` counts from the first hit of all to the first hit of the last token, and
+        `hits_by_then` the hits of all in that time.
         `users_asked` counts accounts that got an answer, `users_asked_twice` those that got more than
         one; likewise pages and photos. `violations` are hits beyond a token's limit.
         """
@@ -38,6 +40,7 @@ class Stats:
             "hits": [self.hits[token] for token in range(tokens)],
             "first_to_last_hit_s": self.last_hit_s - self.first_hit_s,
             "until_all_at_work_s": self.all_at_work_s - self.first_hit_s,
+            "hits_by_then": self.hits_by_then,
             "violations": self.violations,
             "bad_tokens": self.bad_tokens,
             **{

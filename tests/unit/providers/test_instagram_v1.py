@@ -13,7 +13,7 @@ from actors.budget import Limit, RateReport
 from actors.outcomes import ClientError, Credential, RateLimited, Refused, Reply, TokenRevoked, Transient
 from raylike.errors import ServiceUnavailable
 from raylike.providers import Connection, Endpoint
-from raylike.providers.base import Page, Provider, Query, User, count, walk
+from raylike.providers.base import Page, Provider, Query, User, count, moment, text, walk
 from tests.unit.providers.v1_server import RATE_ERROR, TOKEN, V1Server, media, meta_error
 
 T = TypeVar("T")
@@ -272,3 +272,26 @@ def test_limits_may_be_set() -> None:
 )
 def test_counts(value: object, expected: int | None) -> None:
     assert count(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (7, 7),
+        ("7", 7),
+        (-1, None),
+        (True, None),
+        (2**63, None),
+        ("9" * 5000, None),
+        (None, None),
+        (1.5, None),
+    ],
+)
+def test_counts_are_whole_and_fit_a_table(value: object, read: int | None) -> None:
+    assert count(value) == read
+
+
+def test_odd_dates_and_halves_of_characters_do_no_harm() -> None:
+    assert moment("0001-01-01T00:00:00+14:00") is None
+    assert moment("2015-10-01T08:00:00") is None, "without a time zone it could be any"
+    assert text("half \ud83d") == "half ?"

@@ -25,6 +25,12 @@ from raylike.workspace import Commit, Workspace
 USERS = 150
 
 
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of Bluesky are kept there."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulator]:
     with start(SimulatorOptions(users=USERS, tokens=12)) as running:
@@ -43,7 +49,7 @@ def context(
     source = SourceSettings(
         name=name,  # type: ignore[arg-type]  # checked by pydantic
         base_url=simulator.networks[name],
-        tokens=simulator.tokens,
+        tokens=simulator.logins.get(name, simulator.tokens),
         allow_private_addresses=True,
         accounts=options.pop("accounts", ()),
     )
@@ -132,7 +138,7 @@ def test_a_hashtag_without_owners_is_told_so(simulator: Simulator, workspace_pat
         followers.run(context(simulator, workspace_path, "instagram_graph", "followers"))
 
 
-@pytest.mark.parametrize("name", ["instagram_v1", "mastodon"])
+@pytest.mark.parametrize("name", ["instagram_v1", "mastodon", "bluesky"])
 def test_a_refresh_keeps_the_history_and_renews_the_likes(
     simulator: Simulator, workspace_path: Path, name: str
 ) -> None:

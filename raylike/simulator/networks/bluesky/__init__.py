@@ -1,0 +1,1 @@
+"""Bluesky, as a signed-in account sees it."""
