@@ -55,6 +55,23 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return float(text) if text.isascii() and text.isdigit() else None
 
 
+def next_page(base: URL, address: str) -> URL:
+    """The address that a server names as its next page, without a token in it.
+
+    Raises
+    ------
+    Refused : if it is not valid, or not the server's own: a token goes nowhere else
+    """
+    try:
+        url = URL(address)
+        own = url.origin() == base.origin()
+    except ValueError:
+        raise Refused("names a next page whose address is not valid") from None
+    if not own:
+        raise Refused(f"names a next page on another host, {url.host}; tokens are not sent there")
+    return url.without_query_params("access_token")
+
+
 async def get_json(
     session: aiohttp.ClientSession,
     url: URL,

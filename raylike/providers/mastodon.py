@@ -49,7 +49,7 @@ from raylike.providers.base import (
     sequence,
     text,
 )
-from raylike.providers.http import JsonAnswer, get_json, retry_after_s
+from raylike.providers.http import JsonAnswer, get_json, next_page, retry_after_s
 
 PAGING_LIMIT = Limit(300, 900.0, fixed=True)
 """For requests with max_id, min_id, since_id or page; in rack_attack.rb, not in the documentation."""
@@ -116,7 +116,7 @@ class Mastodon:
         A tag that nobody used is an empty page, whether the server answers [] or 404: most do the one,
         the documentation says the other. A server that shows its tags to nobody answers [] as well.
         """
-        url = self._tag(query.tag, size) if cursor is None else self._own(cursor)
+        url = self._tag(query.tag, size) if cursor is None else next_page(self._base, cursor)
         answer = await self._get(url, credential)
         rate = self.rate(answer.headers)
         if answer.status == HTTP_NOT_FOUND and "error" in answer.body:
@@ -193,18 +193,7 @@ class Mastodon:
     def _next(self, url: URL, answer: JsonAnswer, entries: Sequence[object]) -> str | None:
         """The next page's address, from the Link header; Mastodon names one until a page is empty."""
         address = _linked(answer.headers, "next")
-        return None if address is None or not entries else _without_token(self._own(address))
-
-    def _own(self, address: str) -> URL:
-        """An address that the server gave, if it is this server's own; a token goes nowhere else."""
-        try:
-            url = URL(address)
-            own = url.origin() == self._base.origin()
-        except ValueError:
-            raise Refused("names a next page whose address is not valid") from None
-        if not own:
-            raise Refused(f"names a next page on another host, {url.host}; tokens are not sent there")
-        return url
+        return None if address is None or not entries else str(next_page(self._base, address))
 
 
 class Pixelfed(Mastodon):
@@ -243,7 +232,7 @@ class Pixelfed(Mastodon):
         """The same page with older posts only: older than the last one."""
         named = super()._next(url, answer, entries)
         ids = [post_id for entry in entries if (post_id := _id(mapping(entry).get("id")))]
-        return named if named or not ids else _without_token(url.update_query(max_id=ids[-1]))
+        return named if named or not ids else str(url.update_query(max_id=ids[-1]))
 
 
 def _entries(answer: JsonAnswer, credential: Credential) -> list[Any]:
@@ -396,7 +385,3 @@ class _Text(HTMLParser):
 
 def _id(value: object) -> str | None:
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
-
-
-def _without_token(url: URL) -> str:
-    return str(url.without_query_params("access_token"))

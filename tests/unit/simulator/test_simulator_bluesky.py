@@ -28,24 +28,12 @@ from raylike.simulator.networks.bluesky import bodies, routes
 from raylike.simulator.options import SimulatorOptions
 from raylike.simulator.server import Server
 from raylike.simulator.world import AS_OF, GONE, OK, PRIVATE, World
+from tests.unit.simulator.clock import Clock
 
 XRPC = "/bluesky/xrpc/"
 SEARCH, POSTS = "app.bsky.feed.searchPosts", "app.bsky.feed.getPosts"
 PROFILES, PROFILE = "app.bsky.actor.getProfiles", "app.bsky.actor.getProfile"
 CREATE, REFRESH, OWN = (f"com.atproto.server.{name}Session" for name in ("create", "refresh", "get"))
-
-
-class Clock:
-    """Time that passes when somebody says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Session:

@@ -32,6 +32,7 @@ from raylike.simulator.networks.instagram_v1.bodies import username
 from raylike.simulator.options import SimulatorOptions
 from raylike.simulator.server import Server
 from raylike.simulator.world import AS_OF, GONE, OK, PRIVATE, World
+from tests.unit.simulator.clock import Clock
 
 ROOT = "/graph/v25.0"
 CALLBACK = "http://127.0.0.1:9/back"
@@ -63,19 +64,6 @@ class Session:
     async def tag_id(self, tag: str = "me") -> str:
         _, body, _ = await self.get("ig_hashtag_search", user_id=self.own_id, q=tag)
         return str(body["data"][0]["id"])
-
-
-class Clock:
-    """Time that passes when somebody sleeps, and at no other moment."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def run(test: Callable[[Session], Awaitable[None]], **options: Any) -> None:

@@ -29,23 +29,11 @@ from raylike.simulator.networks.mastodon import bodies
 from raylike.simulator.options import SimulatorOptions
 from raylike.simulator.server import Server
 from raylike.simulator.world import GONE, OK, PRIVATE, World
+from tests.unit.simulator.clock import Clock
 
 CALLBACK = "http://127.0.0.1:9/back"
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 TIMELINE = "/mastodon/api/v1/timelines/tag/me"
-
-
-class Clock:
-    """Time that passes when somebody says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Session:

@@ -20,6 +20,7 @@ from raylike.simulator.networks.base import Site
 from raylike.simulator.options import SimulatorOptions
 from raylike.simulator.server import Server
 from raylike.simulator.world import GONE, OK, PRIVATE
+from tests.unit.simulator.clock import Clock
 
 CALLBACK = "http://127.0.0.1:9/back"
 
@@ -36,19 +37,6 @@ class Session:
         """Status, JSON body and response of an API call."""
         async with self.client.get(path, params={"access_token": self.token} | query) as response:
             return response.status, await response.json(), response
-
-
-class Clock:
-    """Time that passes when somebody sleeps, and at no other moment."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @asynccontextmanager
