@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from raylike.errors import ConfigError, StageError
@@ -59,7 +60,8 @@ def test_a_run_ended_midway_goes_on_from_its_last_state(
     for table, changing in (("finetune_predictions", []), ("curves", ["photos_per_s"])):
         ours = Workspace(workspace_path).table(table).to_pandas().drop(columns=changing)
         theirs = expected.workspace.table(table).to_pandas().drop(columns=changing)
-        assert ours.equals(theirs), table
+        # Sums over several threads may round differently when the machine is busy.
+        pd.testing.assert_frame_equal(ours, theirs, rtol=1e-4, atol=1e-6, obj=table)
 
 
 def _saves_at_every_look(*args: Any, **options: Any) -> worker.Job:
