@@ -59,4 +59,4 @@ def assert_same_tables(found: Workspace, expected: Workspace) -> None:
 def _comparable(workspace: Workspace, table: str) -> pd.DataFrame:
     frame = workspace.table(table).to_pandas()
     columns = [c for c in frame.columns if c not in WALL_CLOCK]
-    return frame[columns].sort_values(list(TABLES[table].key), ignore_index=True)
+    return frame.sort_values(list(TABLES[table].key), ignore_index=True)[columns]
