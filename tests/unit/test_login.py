@@ -267,7 +267,9 @@ def test_nothing_that_is_secret_is_shown_anywhere(tmp_path: Path, caplog: pytest
             seen.append(await here.friends[0].open(reused))
             await here.task
             own = [
-                thing for thing in gc.get_objects() if isinstance(thing, SignInPage | Exchange | Visit | App)
+                thing
+                for thing in gc.get_objects()
+                if issubclass(type(thing), SignInPage | Exchange | Visit | App)
             ]
             shown = [page.text + str(page.headers) for page in seen] + here.notes + [caplog.text]
             shown += [repr(thing) + str(vars(thing)) for thing in own]

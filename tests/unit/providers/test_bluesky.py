@@ -830,22 +830,29 @@ def test_a_file_that_cannot_be_trusted_is_replaced(
     assert not list((tmp_path / "s").glob(".*")), "no half-written file stays"
 
 
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What is logged of sessions, whatever level the command line has set for the rest."""
+    caplog.set_level("WARNING", logger="raylike.providers.bluesky_sessions")
+    return caplog
+
+
 def test_a_folder_that_others_can_read_keeps_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, warned: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "s").mkdir(mode=0o755)
     assert sign_ins(tmp_path, lambda folder: None) == 2
     assert not list((tmp_path / "s").iterdir())
-    assert caplog.text.count("others can read it; chmod 700 would close it") == 2
+    assert warned.text.count("others can read it; chmod 700 would close it") == 2
 
 
-def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path, warned: pytest.LogCaptureFixture) -> None:
     (tmp_path / "s").write_text("a file is in the way")
     assert sign_ins(tmp_path, lambda folder: None) == 2
-    assert caplog.text.count("Bluesky sessions are not kept in") == 2
+    assert warned.text.count("Bluesky sessions are not kept in") == 2
 
 
-def test_a_folder_that_vanishes_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_vanishes_stops_nothing(tmp_path: Path, warned: pytest.LogCaptureFixture) -> None:
     pds, folder = Pds(), tmp_path / "s"
 
     async def vanish(provider: Bluesky) -> None:
@@ -858,7 +865,7 @@ def test_a_folder_that_vanishes_stops_nothing(tmp_path: Path, caplog: pytest.Log
 
     ask(pds, vanish, session_folder=folder)
     assert (pds.asked[CREATE], pds.asked[REFRESH]) == (1, 1)
-    assert "No such file or directory" in caplog.text
+    assert "No such file or directory" in warned.text
 
 
 def test_who_stops_waiting_for_a_session_leaves_it_to_the_others(tmp_path: Path) -> None:
