@@ -7,10 +7,7 @@ time, so a fixture does it, once; where it is not installed these tests are left
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -20,9 +17,8 @@ import pytest
 
 from raylike.simulator.networks.base import Site
 from raylike.simulator.networks.bluesky import routes
-from raylike.simulator.options import SimulatorOptions
-from raylike.simulator.server import Server, listen
 from raylike.simulator.world import GONE, OK, PRIVATE
+from tests.unit.providers.simulated import simulated
 
 
 @dataclass(frozen=True)
@@ -67,20 +63,9 @@ def client(new_client: Callable[[], Any], served: Served) -> Any:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        with ThreadPoolExecutor(1) as executor:
-            server = Server(SimulatorOptions(users=300, tokens=8), executor)
-            runner, port = asyncio.run_coroutine_threadsafe(listen(server, 0), loop).result(10)
-            (network,) = (network for network in server.networks if isinstance(network, routes.Bluesky))
-            yield Served(server.site, network, f"http://127.0.0.1:{port}/bluesky")
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with simulated(users=300, tokens=8) as (server, root):
+        (network,) = (network for network in server.networks if isinstance(network, routes.Bluesky))
+        yield Served(server.site, network, f"{root}/bluesky")
 
 
 def test_it_signs_in_and_searches(client: Any, sdk: ModuleType, served: Served) -> None:

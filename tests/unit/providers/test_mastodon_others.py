@@ -6,9 +6,7 @@ Both sides of ours were made from the same documents, so they could share a misr
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +23,8 @@ from raylike.providers.base import Objection, Page, Post, Query, Reading, User, 
 from raylike.providers.mastodon import Mastodon
 from raylike.simulator.networks.base import Site
 from raylike.simulator.networks.mastodon import bodies
-from raylike.simulator.options import SimulatorOptions
-from raylike.simulator.server import Server, listen
 from raylike.simulator.world import GONE, OK
+from tests.unit.providers.simulated import simulated
 
 client = pytest.importorskip("mastodon")
 mock = pytest.importorskip("mastodon_mock.testing")
@@ -43,29 +40,10 @@ PNG = bytes.fromhex(
 
 
 @contextmanager
-def simulated(**options: Any) -> Iterator[tuple[Site, str]]:
-    """Our simulator on a port, in a thread of its own: its site, and the server's root."""
-    started, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-    found: list[tuple[Site, str]] = []
-
-    async def serve() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            server = Server(SimulatorOptions(**({"users": 120} | options)), executor)
-            runner, port = await listen(server, 0)
-            found.append((server.site, f"http://127.0.0.1:{port}/mastodon"))
-            started.set()
-            await stop.wait()
-            await runner.cleanup()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
+def our_mastodon(**options: Any) -> Iterator[tuple[Site, str]]:
+    """The simulator's site, and the address of its Mastodon."""
+    with simulated(**({"users": 120} | options)) as (server, root):
+        yield server.site, f"{root}/mastodon"
 
 
 @contextmanager
@@ -81,7 +59,7 @@ def ids_in(site: Site) -> list[str]:
 
 
 def test_mastodon_py_reads_the_simulated_tag_page_after_page() -> None:
-    with simulated() as (site, root), mastodon_py(root, access_token=site.first_tokens[0]) as api:
+    with our_mastodon() as (site, root), mastodon_py(root, access_token=site.first_tokens[0]) as api:
         first = api.timeline_hashtag("me", limit=40, only_media=True, local=True)
         everything = api.fetch_remaining(first)
         assert [str(post.id) for post in everything] == ids_in(site)
@@ -96,7 +74,7 @@ def test_mastodon_py_reads_the_simulated_tag_page_after_page() -> None:
 
 
 def test_mastodon_py_finds_the_simulated_accounts_and_posts() -> None:
-    with simulated() as (site, root), mastodon_py(root, access_token=site.first_tokens[0]) as api:
+    with our_mastodon() as (site, root), mastodon_py(root, access_token=site.first_tokens[0]) as api:
         shown, gone = (site.world.user_id(int(np.flatnonzero(site.world.users.status == status)[0]))
                        for status in (OK, GONE))  # fmt: skip
         assert [str(account.id) for account in api.accounts([shown, gone])] == [shown]
@@ -110,7 +88,7 @@ def test_mastodon_py_finds_the_simulated_accounts_and_posts() -> None:
 
 
 def test_mastodon_py_signs_in_to_the_simulated_server_and_out() -> None:
-    with simulated() as (site, root):
+    with our_mastodon() as (site, root):
         client_id, secret = client.Mastodon.create_app(
             "raylike", scopes=["read"], redirect_uris=CALLBACK, api_base_url=root
         )
@@ -132,7 +110,7 @@ def test_mastodon_py_signs_in_to_the_simulated_server_and_out() -> None:
 
 def test_mastodon_py_understands_the_simulated_limits() -> None:
     with (
-        simulated(rate_limit="3/3600") as (site, root),
+        our_mastodon(rate_limit="3/3600") as (site, root),
         mastodon_py(root, access_token=site.first_tokens[0]) as api,
     ):
         shown = site.world.user_id(int(np.flatnonzero(site.world.users.status == OK)[0]))

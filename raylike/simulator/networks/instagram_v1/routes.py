@@ -12,7 +12,7 @@ Knows requests; what the answers say comes from `bodies.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from aiohttp import web
 
@@ -79,7 +79,8 @@ class InstagramV1:
         return web.Response(status=302, headers={"Location": location})
 
     async def _access_token(self, request: web.Request) -> web.Response:
-        form = {key: str(value) for key, value in (await request.post()).items()}
+        sent = await request.post() or dict(parse_qsl(await request.text()))  # whatever its content type is
+        form = {key: str(value) for key, value in sent.items()}
         if form.get("grant_type") != "authorization_code" or not form.get("client_secret"):
             return web.json_response(bodies.oauth_error("Invalid grant_type or client_secret."), status=400)
         made = self._site.tokens.exchange(
