@@ -22,6 +22,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
+from actors.metrics import Forecast
 from actors.outcomes import AllUsedUp, Credential, NoTokenLeft
 from actors.tokens import Answer, Client, TokenOptions, start
 
@@ -129,6 +130,7 @@ class TokenPool:
         smallest = max(1, self._options.in_flight // BATCHES_OUT) * per_hit
         shares = 2 * BATCHES_OUT * len(self._tokens)
         queue = _Queue(items, total, self._options.batch * per_hit, smallest, shares)
+        forecast = Forecast(self._options.stage, total)
         out: dict[Any, tuple[_Token, list[Any]]] = {}
         for token in self._tokens:
             token.out = 0
@@ -155,6 +157,7 @@ class TokenPool:
                     continue
                 queue.give_back(answer.left)
                 self._note(token, answer)
+                forecast.done(answer.asked + len(answer.failed))
                 self._hand_out(queue, out)  # before the caller works on the results: no token idles
                 yield answer
 

@@ -44,3 +44,26 @@ class StageMetrics:
         """Count `n` items that failed for `cause`, one of a small set of words."""
         if n > 0:
             self._failures.inc(n, {**self._tags, "cause": cause})
+
+
+class Forecast:
+    """Items that a stage has still to do, and how long that takes: set in the driver, which knows the total.
+
+    Ray shows them as `ray_raylike_items_left{stage}` and `ray_raylike_eta_seconds{stage}`.
+    """
+
+    def __init__(self, stage: str, total: int) -> None:
+        self._tags = {"stage": stage}
+        self._left = Gauge("raylike_items_left", "items not finished", tag_keys=("stage",))
+        self._eta = Gauge("raylike_eta_seconds", "until all items are finished", tag_keys=("stage",))
+        self._total = total
+        self._done = 0
+        self._started = time.monotonic()
+
+    def done(self, n: int) -> None:
+        """Count `n` finished items, whatever became of them."""
+        self._done += n
+        left = max(0, self._total - self._done)
+        self._left.set(left, self._tags)
+        if self._done:
+            self._eta.set(left * (time.monotonic() - self._started) / self._done, self._tags)

@@ -109,6 +109,7 @@ class TokenKeeper:
         self._make_client = make_client
         self._options = options
         self._client: Client | None = None
+        self._circuit = Circuit()
         self._tokens: dict[str, PacedToken] = {}
         self._told = {credential.alias: (0, 0.0) for credential in credentials}
         self._meters = Meters(options.stage)
@@ -130,7 +131,9 @@ class TokenKeeper:
         hits, waited_s = self._told[alias]
         self._told[alias] = token.hits, token.waited_s
         answer.hits, answer.waited_s = token.hits - hits, token.waited_s - waited_s
-        self._meters.record(answer, token.budget.remaining(time.monotonic()))
+        self._meters.record(
+            answer, token.budget.remaining(time.monotonic()), host_is_down=self._circuit.is_open
+        )
         return answer
 
     async def close(self) -> None:
@@ -163,13 +166,11 @@ class TokenKeeper:
         """The client, made at the first call: sessions need the event loop, which `__init__` has not."""
         if self._client is None:
             self._client = self._make_client()
-            circuit = Circuit()
             for credential in self._credentials:
                 budget = RateBudget(self._client.limits)
-                paced = PacedToken(
-                    credential, budget, self._options.in_flight, self._options.backoff, circuit
+                self._tokens[credential.alias] = PacedToken(
+                    credential, budget, self._options.in_flight, self._options.backoff, self._circuit
                 )
-                self._tokens[credential.alias] = paced
         return self._client
 
 
@@ -183,8 +184,9 @@ class Meters:
         self._waited = Counter("raylike_token_waited_seconds_total", "waited for budget", tag_keys=tags)
         self._remaining = Gauge("raylike_token_remaining", "hits left at this moment", tag_keys=tags)
         self._reset = Gauge("raylike_token_reset_seconds", "until there is budget again", tag_keys=tags)
+        self._circuit = Gauge("raylike_token_circuit_open", "1 while its host does not answer", tag_keys=tags)
 
-    def record(self, answer: Answer, remaining: int) -> None:
+    def record(self, answer: Answer, remaining: int, *, host_is_down: bool) -> None:
         """Count a batch; `remaining` hits are left to its token."""
         tags = {"alias": answer.alias}
         if answer.hits:  # Ray refuses to count nothing
@@ -193,6 +195,7 @@ class Meters:
             self._waited.inc(answer.waited_s, tags)
         self._remaining.set(remaining, tags)
         self._reset.set(answer.wait_s, tags)
+        self._circuit.set(float(host_is_down), tags)
         self._stage.done(answer.asked)
         for cause, n in Tally(cause for _, cause in answer.failed).items():
             self._stage.failed(cause, n)

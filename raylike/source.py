@@ -54,7 +54,7 @@ def endpoint(settings: Settings) -> Endpoint:
         source.allow_private_addresses,
         collect.timeout_s,
         None if rate_limit is None else (Limit.parse(rate_limit),),
-        default_folder() if source.name == "bluesky" else None,
+        default_folder(),
     )
 
 

@@ -104,12 +104,14 @@ class Page:
     malformed : entries that lack what makes a post: an id, an account, a time, an image
     off_topic : posts without the tag, where a network is read account by account
     cursor : what to ask for next; None after the last page. It holds no token, so it may be stored
+    unreadable : name of the account that was to be read, and cannot be: it is not there, or not shown
     """
 
     posts: tuple[Post, ...]
     malformed: int = 0
     cursor: str | None = None
     off_topic: int = 0
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)

@@ -176,11 +176,11 @@ class InstagramGraph:
         rate = self.rate(answer.headers)
         if error := _error(answer, credential):
             if error.is_about_an_account:
-                return Reply(Page(()), rate)
+                return Reply(Page((), unreadable=name), rate)
             raise Refused(error.in_words)
         account = mapping(answer.as_object().get("business_discovery"))
         if not account:  # one with a minimum age, says the documentation
-            return Reply(Page(()), rate)
+            return Reply(Page((), unreadable=name), rate)
         if _id(account.get("id")) is None:
             raise Refused(ANOTHER_SHAPE)
         edge = mapping(account.get("media"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ import pyarrow as pa
 from actors.outcomes import Credential, Reply
 from actors.rotation import Rotation
 from raylike import source, tokens
+from raylike.config import SourceSettings
 from raylike.errors import InputDataError
 from raylike.event_loop import run_to_end
 from raylike.providers import Connection
@@ -34,6 +35,9 @@ PAGES_PER_COMMIT = 30
 
 MOST_TIMELINES = 64
 """Read at the same time, whatever the number of tokens."""
+
+NAMES_SHOWN = 10
+"""Of accounts that could not be read."""
 
 VIDEO = "not an image"
 NO_LIKES = "no like count"
@@ -68,7 +72,7 @@ async def _collect(context: StageContext, credentials: Sequence[Credential]) -> 
             finally:
                 if taken.rows:
                     taken.commit()
-    asked_for = f"#{settings.source.tag}"
+    asked_for = _asked_for(settings.source)
     if not taken.ids:
         left_out = ", ".join(f"{n} {reason}" for reason, n in taken.skipped.items()) or "it is empty"
         raise InputDataError(f"has no post that can be used: {left_out}", asked_for, "try another tag")
@@ -78,8 +82,22 @@ async def _collect(context: StageContext, credentials: Sequence[Credential]) -> 
         rows_in=len(taken.ids) + sum(skipped.values()),
         rows_out=len(taken.ids),
         skipped=skipped,
-        notes=(f"{taken.pages} pages of {asked_for}",),
+        notes=(f"{taken.pages} pages of {asked_for}", *_unreadable(sorted(taken.unreadable))),
     )
+
+
+def _asked_for(source: SourceSettings) -> str:
+    """What the network was asked for, in words."""
+    n = len(source.accounts)
+    by = f" by {n} account{'s' if n > 1 else ''}" if n else ""
+    return f"#{source.tag}{by}"
+
+
+def _unreadable(names: Sequence[str]) -> Iterator[str]:
+    """Say which accounts brought nothing because the network does not show them, or does not know them."""
+    if names:
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        yield f"not found, or not shown: {', '.join(names[:NAMES_SHOWN])}{more}"
 
 
 async def _read_all(
@@ -154,6 +172,7 @@ class _Taken:
     ids : of the posts taken, committed or not
     begun : timelines of which at least the first page was asked for
     open : of these, those not read to the end: number -> cursor of the next page
+    unreadable : names of accounts that the network does not show
     rows : taken since the last commit
     """
 
@@ -164,6 +183,7 @@ class _Taken:
     pages: int = 0
     begun: int = 0
     open: dict[int, str | None] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
     finished: bool = False
     rows: list[dict[str, Any]] = field(default_factory=list)
     replaces: bool = True
@@ -187,6 +207,7 @@ class _Taken:
             state["pages"],
             state["begun"],
             {int(index): cursor for index, cursor in state["open"].items()},
+            state["unreadable"],
             state["finished"],
             replaces=False,
         )
@@ -203,6 +224,7 @@ class _Taken:
             "pages": self.pages,
             "begun": self.begun,
             "open": {str(index): cursor for index, cursor in self.open.items()},
+            "unreadable": self.unreadable,
             "finished": self.finished,
         }
 
@@ -213,6 +235,8 @@ class _Taken:
         honoured = ALWAYS_HONOURED | {Objection[name.upper()] for name in settings.also_honour}
         collected_at = datetime.now(UTC)
         self.skipped += Counter({MALFORMED: page.malformed, OFF_TOPIC: page.off_topic})
+        if page.unreadable is not None:
+            self.unreadable.append(page.unreadable)
         for post in page.posts:
             if self.is_full:
                 break

@@ -18,6 +18,7 @@ from actors.outcomes import Credential, RateLimited, Refused, TokenRevoked, Tran
 from raylike.errors import ConfigError, CredentialsError
 from raylike.providers import NETWORKS, Connection, Endpoint
 from raylike.providers.base import Query
+from raylike.providers.bluesky_sessions import default_folder
 from raylike.tokens.keeping import scope_of
 from raylike.tokens.text import Lent, TokenText
 
@@ -114,7 +115,12 @@ async def check(
         for one in asked:
             place = one.network, one.base_url
             if place not in connections:
-                endpoint = Endpoint(*place, allow_private=allow_private, timeout_s=timeout_s)
+                endpoint = Endpoint(
+                    *place,
+                    allow_private=allow_private,
+                    timeout_s=timeout_s,
+                    session_folder=default_folder(),
+                )
                 connections[place] = await stack.enter_async_context(Connection(endpoint))
 
         async def ask(one: Asked) -> Checked:

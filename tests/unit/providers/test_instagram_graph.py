@@ -328,10 +328,10 @@ def read(graph: Graph, start: str) -> tuple[list[str | None], list[int]]:
         (200, {"id": OWN_ID}),
     ],
 )
-def test_an_account_that_cannot_be_read_brings_nothing(status: int, body: dict[str, Any]) -> None:
+def test_an_account_that_cannot_be_read_is_named(status: int, body: dict[str, Any]) -> None:
     graph = Graph()
     graph.fails(OWN, status, body, X_App_Usage='{"call_count":7}')
-    assert page(graph) == Reply(Page(()), RateReport(used_share=0.07))
+    assert page(graph) == Reply(Page((), unreadable="bluebottle"), RateReport(used_share=0.07))
 
 
 @pytest.mark.parametrize("path", [ACCOUNTS, SEARCH, OWN, TOP])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from raylike.simulator.world import AS_OF
 from raylike.stage import StageContext, StageReport
 from raylike.stages import collect, followers, refresh
 from raylike.tables import POSTS
+from raylike.tokens.checking import check, choose
+from raylike.tokens.text import TokenText
 from raylike.workspace import Commit, Workspace
 
 USERS = 150
@@ -90,6 +93,38 @@ def test_what_people_object_to_is_left_out_and_counted(simulator: Simulator, wor
     )
     assert set(fewer["post_id"].to_pylist()) < set(posts["post_id"].to_pylist())
     assert {"account approves its followers", "account has not agreed to be recommended"} & set(more.skipped)
+
+
+def test_accounts_that_are_not_there_are_named(simulator: Simulator, workspace_path: Path) -> None:
+    there = next(row for row in range(USERS) if _is_read(simulator, workspace_path / str(row), username(row)))
+    strangers = tuple(f"nobody{i:02}" for i in range(12))
+    report, _ = collected(
+        simulator, workspace_path / "all", "instagram_graph", accounts=(username(there), *strangers)
+    )
+    pages, missing = report.notes
+    assert pages.endswith("pages of #me by 13 accounts")
+    assert missing == f"not found, or not shown: {', '.join(strangers[:10])} and 2 more"
+
+
+def _is_read(simulator: Simulator, path: Path, account: str) -> bool:
+    """Whether an account can be read, and has posts to show."""
+    try:
+        collected(simulator, path, "instagram_graph", accounts=(account,))
+    except InputDataError:
+        return False
+    return True
+
+
+def test_checking_a_login_keeps_its_session_for_the_next_time(simulator: Simulator, tmp_path: Path) -> None:
+    login = next(iter(simulator.logins["bluesky"])).get_secret_value()
+    asked, _ = choose(TokenText.parse([f"anna={login}"], "x"), "bluesky", simulator.networks["bluesky"])
+    kept = []
+    for _ in range(2):
+        (row,) = asyncio.run(check(asked, allow_private=True))
+        assert row.state == "ok"
+        kept += [file.read_text() for file in (tmp_path / "state").rglob("*.json")]
+    assert len(kept) == 2
+    assert kept[0] == kept[1]
 
 
 def test_several_timelines_end_as_one_after_the_other(
