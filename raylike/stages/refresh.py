@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -59,7 +58,7 @@ def run(context: StageContext) -> StageReport:
     todo = _unread(context, posts, begun_at)
     context.progress.expect(posts.num_rows, "posts")
     context.progress.advance(posts.num_rows - len(todo))
-    if todo:
+    if len(todo):
         credentials = tokens.load(settings.source)
         expected = forecast(
             len(todo), size, len(credentials), source.limits(settings), settings.collect.in_flight
@@ -76,10 +75,7 @@ def _begin(context: StageContext, posts: pa.Table) -> datetime:
     if last is not None and not last.complete and last.stage == context.commit.stage and last.state:
         return datetime.fromisoformat(last.state["begun_at"])
     begun_at = datetime.now(UTC)
-    known = context.workspace.keys("readings")
-    first = posts.filter(
-        pc.invert(pc.is_in(posts["post_id"], value_set=pa.array(sorted(known), pa.string())))
-    )
+    first = _without(posts, context.workspace.read("readings", ["post_id"]))
     rows = first.select(["post_id", "collected_at", *COUNTS]).append_column(
         "status", pa.array(["ok"] * first.num_rows, pa.string())
     )
@@ -87,17 +83,21 @@ def _begin(context: StageContext, posts: pa.Table) -> datetime:
     return begun_at
 
 
-def _unread(context: StageContext, posts: pa.Table, begun_at: datetime) -> list[str]:
+def _unread(context: StageContext, posts: pa.Table, begun_at: datetime) -> pa.ChunkedArray:
+    """Ids of the posts that this refresh has still to read."""
     read = context.workspace.read("readings", ["post_id"], where=pc.field("collected_at") >= begun_at)
-    unread = posts.filter(pc.invert(pc.is_in(posts["post_id"], value_set=read["post_id"].combine_chunks())))
-    ids: list[str] = unread["post_id"].to_pylist()
-    return ids
+    return _without(posts, read)["post_id"]
+
+
+def _without(posts: pa.Table, others: pa.Table) -> pa.Table:
+    """The posts whose ids are not among others."""
+    return posts.filter(pc.invert(pc.is_in(posts["post_id"], value_set=others["post_id"].combine_chunks())))
 
 
 async def _read(
     context: StageContext,
     credentials: Sequence[Credential],
-    post_ids: Iterable[str],
+    post_ids: pa.ChunkedArray,
     begun_at: datetime,
     size: int,
 ) -> None:
@@ -153,32 +153,34 @@ def _finish(context: StageContext, posts: pa.Table, begun_at: datetime) -> Stage
     """Put the latest counts into `posts`, whose provenance stays that of collect."""
     workspace = context.workspace
     fresh = workspace.read("readings", where=pc.field("collected_at") >= begun_at)
-    ok = fresh.filter(pc.and_(pc.equal(fresh["status"], "ok"), pc.is_valid(fresh["likes"])))
-    columns = {name: ok[name].to_pylist() for name in ("post_id", "collected_at", *COUNTS)}
-    latest = {
-        post_id: {"collected_at": moment, "likes": likes, "comments": comments}
-        for post_id, moment, likes, comments in zip(*columns.values(), strict=True)
-    }
-    before = posts.to_pylist()
-    changed = sum(latest.get(row["post_id"], row)["likes"] != row["likes"] for row in before)
-    rows = pa.Table.from_pylist([{**row, **latest.get(row["post_id"], {})} for row in before], POSTS.schema)
+    shown = fresh.filter(pc.and_(pc.equal(fresh["status"], "ok"), pc.is_valid(fresh["likes"])))
+    rows = _updated(posts, shown.combine_chunks())
+    changed = pc.sum(pc.not_equal(rows["likes"], posts["likes"])).as_py()
     last = workspace.last_commit("posts")
     assert last is not None  # there are posts
     workspace.write("posts", rows, last.again_in(context.commit.run))
     workspace.seal("readings", context.commit)
-    gone = posts.num_rows - len(latest)
+    gone = posts.num_rows - shown.num_rows
     return StageReport(
         posts.num_rows,
-        len(latest),
+        shown.num_rows,
         failed={"gone": gone} if gone else {},
         notes=(f"likes of {changed:,} posts have changed; `raylike run-all` takes them into account",),
     )
 
 
-def _batches(post_ids: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = iter(post_ids)
-    while batch := list(islice(rest, size)):
-        yield batch
+def _updated(posts: pa.Table, readings: pa.Table) -> pa.Table:
+    """Posts with the counts of their reading, where there is one; at most one a post."""
+    place = pc.index_in(posts["post_id"], value_set=readings["post_id"])
+    for name in ("collected_at", *COUNTS):
+        column = pc.if_else(pc.is_valid(place), readings[name].take(place), posts[name])
+        posts = posts.set_column(posts.schema.get_field_index(name), POSTS.schema.field(name), column)
+    return posts
+
+
+def _batches(post_ids: pa.ChunkedArray, size: int) -> Iterator[list[str]]:
+    for start in range(0, len(post_ids), size):
+        yield post_ids.slice(start, size).to_pylist()
 
 
 def _partial(context: StageContext, begun_at: datetime) -> Commit:
