@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.lookups [CASE ...]
 
-Cases: latency, rate, faults, loop, peer, kills; all of them without a name. Rates count from the first
-hit to the last, as the server saw them; Ray's start and that of the token actors are printed apart.
+Cases: latency, rate, faults, loop, peer, kills, memory; all of them without a name. Rates count from the
+first hit to the last, as the server saw them; Ray's start and that of the token actors are printed apart.
 """
 
 from __future__ import annotations
@@ -24,16 +24,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import aiohttp
 import psutil
 import pyarrow as pa
 import requests
+from pydantic import SecretStr
 
+from actors.budget import Limit
+from actors.outcomes import Credential, Reply
 from raylike import Workspace
 from raylike.cluster import Session
 from raylike.config import CollectSettings, RaySettings, Settings, SimulatorSettings, SourceSettings
 from raylike.progress import Silence
+from raylike.providers import Endpoint
+from raylike.providers.base import OK, User
 from raylike.simulator.process import Simulator, SimulatorOptions, launch
 from raylike.simulator.world import World
 from raylike.stage import StageContext
@@ -107,16 +113,24 @@ def look_up(ids: Sequence[str], simulator: Simulator, **options: Any) -> tuple[d
 
 
 def latency_case() -> None:
-    """100,000 users, 20 tokens of 5000 an hour, 1 s a hit."""
+    """100,000 users, 20 tokens of 5000 an hour, 1 s a hit: a process per token, and one per core."""
+    for tokens_per_actor in (1, -(-20 // (os.cpu_count() or 1))):
+        _latency(tokens_per_actor)
+
+
+def _latency(tokens_per_actor: int) -> None:
     n, tokens, in_flight = 100_000, 20, 32
     with simulated(users=n, tokens=tokens, latency_s=1.0) as simulator:
-        stats, start_s = look_up(user_ids(n), simulator, in_flight=in_flight)
+        stats, start_s = look_up(
+            user_ids(n), simulator, in_flight=in_flight, tokens_per_actor=tokens_per_actor
+        )
     span_s = stats["first_to_last_hit_s"]
     bound = tokens * in_flight / 1.0
     rate = hits(stats) / span_s
     at_work = (hits(stats) - stats["hits_by_then"]) / (span_s - stats["until_all_at_work_s"])
     print(
-        f"latency: {hits(stats):,} hits for {n:,} users in {span_s:.1f} s: {rate:.0f}/s, "
+        f"latency, {tokens_per_actor} tokens a process: "
+        f"{hits(stats):,} hits for {n:,} users in {span_s:.1f} s: {rate:.0f}/s, "
         f"{rate / bound:.1%} of {bound:.0f}/s; once all tokens are at work {at_work:.0f}/s, "
         f"{at_work / bound:.1%}; over a limit {stats['violations']}, "
         f"asked twice {stats['users_asked_twice']}; {start_s:.1f} s before the first hit, "
@@ -212,8 +226,8 @@ async def plain(ids: Sequence[str], simulator: Simulator, at_once: int) -> None:
 
 def peer_case() -> None:
     """The best plain aiohttp loop against ours, in pairs, at equal concurrency, at two latencies."""
-    n, tokens, in_flight = 20_000, 4, 16
-    for latency_s in (0.0, 0.02, 0.1):
+    tokens, in_flight = 4, 16
+    for latency_s, n in ((0.0, 60_000), (0.02, 20_000), (0.1, 20_000)):
         ratios = []
         for _ in range(3):
             rates = []
@@ -273,6 +287,65 @@ def kills_case() -> None:
     print(f"kills: after {kills} kills every user has one right row; hits repeated a kill: {each[1:]}")
 
 
+class Instant:
+    """A network that answers at once, from the process that asks: only our own memory is left to measure."""
+
+    batch_size = 1
+    limits = (Limit(5000, 1.0),)
+
+    async def send(self, credential: Credential, items: Sequence[str]) -> Reply[list[User]]:
+        return Reply([User(user_id, OK, 100, 100, 10) for user_id in items])
+
+    async def close(self) -> None:
+        pass
+
+
+def connect_at_once(_: Endpoint) -> Instant:
+    return Instant()
+
+
+def memory_case() -> None:
+    """Peak memory of the driver and of the largest token actor, at 100,000 and at 1,000,000 users."""
+    for n in (100_000, 1_000_000):
+        with tempfile.TemporaryDirectory(prefix="raylike-lookups-") as folder:
+            with_posts(folder, [f"{10**9 + row}" for row in range(n)])
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.lookups", "--weigh"],
+                input=json.dumps({"workspace": folder}).encode(), check=True,
+            )  # fmt: skip
+
+
+def weigh() -> None:
+    """One run of the stage against `Instant` in this process, told on standard input where."""
+    workspace = Workspace(json.load(sys.stdin)["workspace"])
+    session = Session(RaySettings(dashboard=False))
+    session.wait()
+    peak = {"driver": 0, "token actor": 0}
+    done = threading.Event()
+
+    def watch() -> None:
+        here = psutil.Process()
+        while not done.wait(0.5):
+            actors = [p for p in here.children(recursive=True) if "TokenKeeper" in " ".join(p.cmdline())]
+            for name, processes in (("driver", [here]), ("token actor", actors)):
+                peak[name] = max(peak[name], *(p.memory_info().rss for p in processes), 0)
+
+    source = SourceSettings(name="instagram_v1", tokens=tuple(SecretStr(f"{i}" * 40) for i in range(4)))
+    settings = Settings(source=source, collect=CollectSettings(tokens_per_actor=2))
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with mock.patch.object(followers, "Connection", connect_at_once):
+        started = time.monotonic()
+        followers.run(StageContext(workspace, settings, Silence(), Commit("followers", "weigh"), True))
+    took_s = time.monotonic() - started
+    done.set()
+    watcher.join()
+    n = len(workspace.keys("users"))
+    sizes = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in peak.items())
+    print(f"memory: {n:,} users in {took_s:.0f} s: {sizes}", flush=True)
+    session.stop()
+
+
 def drive() -> None:
     """One run of the stage, told on standard input what to do."""
     given = json.load(sys.stdin)
@@ -286,15 +359,13 @@ def drive() -> None:
 @contextmanager
 def simulated_elsewhere(given: dict[str, Any]) -> Iterator[tuple[Workspace, Simulator]]:
     """The simulator of the process that started this one."""
-    from pydantic import SecretStr
-
     tokens = tuple(SecretStr(token) for token in given["tokens"])
     yield Workspace(given["workspace"]), Simulator(given["port"], {}, tokens, subprocess.Popen(["true"]))
 
 
 CASES: dict[str, Callable[[], None]] = {
     "latency": latency_case, "rate": rate_case, "faults": faults_case, "loop": loop_case, "peer": peer_case,
-    "kills": kills_case,
+    "kills": kills_case, "memory": memory_case,
 }  # fmt: skip
 
 
@@ -313,8 +384,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", choices=[[], *CASES])
     parser.add_argument("--drive", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--weigh", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.drive:
         drive()
+    elif arguments.weigh:
+        weigh()
     else:
         main(arguments.cases or list(CASES))

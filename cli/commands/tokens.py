@@ -43,7 +43,7 @@ Provider = Literal["instagram_v1", "instagram_graph", "mastodon", "pixelfed", "b
 ProviderOption = Annotated[Provider, typer.Option(help="Network that gave out the token.")]
 AnyProviderOption = Annotated[Provider | None, typer.Option(help="Only tokens of this network.")]
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", metavar="FILE", help="Instead of ~/.config/raylike/tokens.")
+    Path | None, typer.Option("--token-store", metavar="FILE", help="Instead of ~/.config/raylike/tokens.")
 ]
 ServerOption = Annotated[
     str,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -198,7 +197,7 @@ class _Rows:
 
     def _take(self, users: Sequence[User]) -> None:
         looked_up_at = datetime.now(UTC)
-        self._rows += [{**asdict(user), "looked_up_at": looked_up_at} for user in users]
+        self._rows += [{**vars(user), "looked_up_at": looked_up_at} for user in users]
         failed = sum(user.status == FAILED for user in users)
         self._context.progress.advance(len(users), **({"failed": failed} if failed else {}))
 

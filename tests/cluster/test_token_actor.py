@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from urllib.request import urlopen
 
 import pytest
 import ray
@@ -160,3 +163,34 @@ def test_a_token_actor_maps_no_heavy_library(server: V1Server) -> None:
     # Ray's own worker imports pyarrow where it is installed.
     for heavy in ("libtorch", "cv2", "pandas/", "sklearn"):
         assert heavy not in mapped
+
+
+def test_prometheus_is_told_what_was_done_and_what_is_left(server: V1Server) -> None:
+    options = replace(QUICK, stage="metrics-test")
+    with TokenPool(credentials(2), connect(server), options) as pool:
+        for _ in pool.ask(USERS, len(USERS)):
+            pass
+        told = exported({"items_total", "items_left", "eta_seconds"}, 'stage="metrics-test"')
+        assert told == {"items_total": 300.0, "items_left": 0.0, "eta_seconds": 0.0}
+        alias = 'alias="friend0"'
+        of_token = exported({"token_hits_total", "token_remaining", "token_circuit_open"}, alias)
+        assert of_token["token_hits_total"] > 0
+        assert of_token["token_remaining"] > 0
+        assert of_token["token_circuit_open"] == 0.0
+
+
+def exported(names: set[str], tag: str, within_s: float = 40.0) -> dict[str, float]:
+    """Our metrics at the node's Prometheus port, summed over processes; Ray brings them up to date slowly."""
+    (node,) = (node for node in ray.nodes() if node["Alive"])
+    until = time.monotonic() + within_s
+    while True:
+        with urlopen(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics") as answer:
+            lines = [line for line in answer.read().decode().splitlines() if tag in line]
+        found: dict[str, float] = {}
+        for line in lines:
+            name = line.partition("{")[0].removeprefix("ray_raylike_")
+            if name in names:
+                found[name] = found.get(name, 0.0) + float(line.rpartition(" ")[2])
+        if found.keys() == names or time.monotonic() > until:
+            return found
+        time.sleep(0.5)

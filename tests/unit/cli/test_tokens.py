@@ -70,7 +70,7 @@ class TestAdd:
 
     def test_it_may_be_told_in_json_and_lie_elsewhere(self, home: Path, tmp_path: Path) -> None:
         server = ("--base-url", "https://social.example/")
-        result = call("add", "--provider", "mastodon", *server, "--store", "t", "--json", given=BERT)
+        result = call("add", "--provider", "mastodon", *server, "--token-store", "t", "--json", given=BERT)
         assert json.loads(result.stdout) == {
             "alias": "friend-1", "provider": "mastodon", "server": "https://social.example",
             "ends_with": "bert", "state": "new",
@@ -205,8 +205,8 @@ class TestCheck:
     def test_a_token_for_every_network_needs_one_named(self, network: V1Server) -> None:
         Path("t").write_text(ANNA)
         Path("t").chmod(0o600)
-        assert "name --provider" in self.check(network, "--store", "t", code=77).stderr
-        assert "ok" in self.check(network, "--store", "t", *V1).stdout
+        assert "name --provider" in self.check(network, "--token-store", "t", code=77).stderr
+        assert "ok" in self.check(network, "--token-store", "t", *V1).stdout
 
 
 class TestRemove:
