@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
@@ -25,6 +25,8 @@ from actors.metrics import StageMetrics
 NAMESPACE = "raylike"
 OK = "ok"
 METER_EVERY_S = 0.5
+
+T = TypeVar("T")
 
 
 class Job(Fetcher[Any, Any], Protocol):
@@ -89,7 +91,11 @@ class Downloader:
     async def run(self, items: Sequence[Any]) -> AsyncIterator[Batch]:
         """Fetch all items; yield a batch whenever one is stored."""
         options = self._options
-        async with self._make_job() as job, aclosing(fetch_all(job, items, options.traffic)) as finished:
+        async with (
+            self._make_job() as job,
+            aclosing(fetch_all(job, items, options.traffic)) as fetched,
+            aclosing(ahead(fetched, options.traffic.in_flight)) as finished,
+        ):
             done: list[int] = []
             rows: list[Any] = []
             size = 0
@@ -108,9 +114,16 @@ class Downloader:
 
 
 def download(
-    make_job: Callable[[], AbstractAsyncContextManager[Job]], items: Sequence[Any], options: DownloadOptions
+    make_job: Callable[[], AbstractAsyncContextManager[Job]],
+    items: Sequence[Any],
+    options: DownloadOptions,
+    lane: Callable[[Any], str] = str,
 ) -> Iterator[Batch]:
     """Yield batches of finished items as actors store them, until every item is done.
+
+    Parameters
+    ----------
+    lane : whom an item is asked of; see `deal`
 
     Raises
     ------
@@ -119,16 +132,35 @@ def download(
     actor = ray.remote(Downloader)
     crew: list[_Hand] = []
     try:
-        for i in range(min(options.actors, len(items))):
+        for i, places in enumerate(filter(None, deal([lane(item) for item in items], options.actors))):
             name = f"downloader-{i}"
             handle = actor.options(
                 name=name, namespace=NAMESPACE, num_cpus=options.cpus, max_restarts=options.restarts
             ).remote(make_job, options)
-            crew.append(_Hand(name, handle, dict(list(enumerate(items))[i :: options.actors])))
+            crew.append(_Hand(name, handle, {place: items[place] for place in places}))
         yield from _watch(crew)
     finally:
         for hand in crew:
             ray.kill(hand.handle)
+
+
+def deal(lanes: Sequence[str], n: int) -> list[list[int]]:
+    """Share items out to `n` actors, given each item's lane; return the items' places for each.
+
+    A lane goes to one actor, which so knows all that its host has asked for. Only one that would make up
+    more than half of an actor's share is spread over all, so that no actor is left with most of the work.
+    """
+    by_lane: dict[str, list[int]] = {}
+    for place, name in enumerate(lanes):
+        by_lane.setdefault(name, []).append(place)
+    shares: list[list[int]] = [[] for _ in range(n)]
+    for places in sorted(by_lane.values(), key=len, reverse=True):
+        if len(places) > len(lanes) / n / 2:
+            for i, share in enumerate(sorted(shares, key=len)):
+                share.extend(places[i::n])
+        else:
+            min(shares, key=len).extend(places)
+    return [sorted(share) for share in shares]
 
 
 class _Hand:
@@ -182,6 +214,30 @@ def _watch(crew: list[_Hand]) -> Iterator[Batch]:
 async def _store(job: Job, done: list[int], rows: list[Any]) -> Batch:
     counts = Counter(job.status(row) for row in rows)
     return Batch(done, await asyncio.to_thread(job.store, rows), dict(counts))
+
+
+async def ahead(source: AsyncIterator[T], n: int) -> AsyncGenerator[T, None]:
+    """The same items, up to `n` of them made while the consumer is busy, as with storing a batch."""
+    made: asyncio.Queue[tuple[T] | Exception | None] = asyncio.Queue(n)
+
+    async def make() -> None:
+        try:
+            async for item in source:
+                await made.put((item,))
+        except Exception as error:  # raised where the items are consumed
+            await made.put(error)
+        else:
+            await made.put(None)
+
+    maker = asyncio.create_task(make())
+    try:
+        while (found := await made.get()) is not None:
+            if isinstance(found, Exception):
+                raise found
+            yield found[0]
+    finally:
+        maker.cancel()
+        await asyncio.gather(maker, return_exceptions=True)
 
 
 class _Meter:

@@ -3,7 +3,11 @@
 Every item belongs to a lane, by its host. Lanes take turns; each has at most so many fetches under
 way, and all together have a bound as well. A host that asks for patience pauses its own lane, and an
 item that waits for another try holds no place. So slow, broken and strict hosts cost the good ones
-nothing, and open connections are bounded whatever the number of items.
+little, and open connections are bounded whatever the number of items.
+
+A lane's first item goes alone: only its outcome tells what kind of host this is. A host that gives no
+answer several times in a row is taken for down: its lane pauses, one item after each pause looks whether
+it is back, and no item is blamed for it until patience ends. So an outage costs time and no item.
 
 Knows asyncio. Knows nothing of Ray, HTTP or what is fetched.
 """
@@ -17,13 +21,21 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from actors.circuit import Circuit, CircuitOptions
 from actors.outcomes import RateLimited, Transient
 from actors.paced import Backoff
+
+HOST_DOWN = CircuitOptions(failures_to_open=3, cap_s=10.0, give_up_after_s=90.0, first_answer_s=40.0)
+"""Longer than the outages of half a minute that a run should outlive; shorter for a host that never was."""
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Row_co = TypeVar("Row_co", covariant=True)
+
+
+class Unanswered(Transient):
+    """No answer at all: what is wrong is the host or the way there, not the item."""
 
 
 class Fetcher(Protocol[Item_contra, Row_co]):
@@ -33,7 +45,7 @@ class Fetcher(Protocol[Item_contra, Row_co]):
         """Whom the item is asked of: the host's name."""
 
     async def fetch(self, item: Item_contra) -> Row_co:
-        """One try. Raises `Transient` or `RateLimited` where another may succeed."""
+        """One try. Raises `Transient`, `Unanswered` or `RateLimited` where another may succeed."""
 
     def give_up(self, item: Item_contra, trouble: Transient | RateLimited) -> Row_co:
         """The row of an item for which no try succeeded."""
@@ -48,12 +60,14 @@ class Traffic:
     in_flight : fetches under way in all lanes together
     per_lane : fetches under way in one lane
     patience_s : a host that asks for a longer pause is given up, with all its items
+    circuit : when a host is taken for down, and when it is given up, with all its items
     """
 
     in_flight: int = 32
     per_lane: int = 32
     patience_s: float = 60.0
     backoff: Backoff = field(default_factory=Backoff)
+    circuit: CircuitOptions = HOST_DOWN
 
 
 async def fetch_all(
@@ -73,14 +87,19 @@ async def fetch_all(
 
 @dataclass
 class _Lane:
-    """A host: who waits for it, how many are with it, and what it asked for."""
+    """A host: who waits for it, how many are with it, and what it asked for.
 
+    `most` are under way at once: one until the first is back.
+    """
+
+    circuit: Circuit
+    most: int = 1
     waiting: deque[_Try] = field(default_factory=deque)
     active: int = 0
     rows: int = 0
     refusals: int = 0
     paused_until: float = 0.0
-    closed: RateLimited | None = None
+    closed: Transient | RateLimited | None = None
     has_turn: bool = False
 
 
@@ -110,7 +129,10 @@ class _Board(Generic[Item, Row]):
         self._rows: deque[tuple[int, Row]] = deque()
         lanes: dict[str, _Lane] = {}
         for index, item in enumerate(items):
-            lane = lanes.setdefault(fetcher.lane(item), _Lane())
+            name = fetcher.lane(item)
+            lane = lanes.get(name)
+            if lane is None:
+                lane = lanes[name] = _Lane(Circuit(traffic.circuit))
             lane.waiting.append(_Try(index, lane))
         for lane in lanes.values():
             self._offer_turn(lane)
@@ -135,7 +157,9 @@ class _Board(Generic[Item, Row]):
         """Start whatever may be under way now."""
         while self._due and self._due[0][0] <= self._loop.time():
             _, _, lane, attempt = heapq.heappop(self._due)
-            if attempt is not None:
+            if attempt is not None and lane.circuit.is_open:
+                lane.waiting.append(attempt)  # another item looks next: this one may be at fault itself
+            elif attempt is not None:
                 lane.waiting.appendleft(attempt)
             self._offer_turn(lane)
         while self._turns and len(self._tasks) < self._traffic.in_flight:
@@ -143,6 +167,9 @@ class _Board(Generic[Item, Row]):
             lane.has_turn = False
             if not lane.waiting or lane.paused_until > self._loop.time():
                 continue  # closed or paused since
+            if down_s := lane.circuit.acquire(self._loop.time()):
+                self._call_back(self._loop.time() + down_s, lane, None)
+                continue
             attempt = lane.waiting.popleft()
             lane.active += 1
             task = self._loop.create_task(self._fetch(attempt))
@@ -153,7 +180,7 @@ class _Board(Generic[Item, Row]):
         if lane.closed is not None:
             while lane.waiting:
                 self._give_up(lane.waiting.popleft(), lane.closed)
-        elif lane.waiting and not lane.has_turn and lane.active < self._traffic.per_lane:
+        elif lane.waiting and not lane.has_turn and lane.active < lane.most:
             lane.has_turn = True
             self._turns.append(lane)
 
@@ -171,6 +198,9 @@ class _Board(Generic[Item, Row]):
     def _settle(self, attempt: _Try, outcome: Row | Exception) -> None:
         lane = attempt.lane
         lane.active -= 1
+        lane.most = self._traffic.per_lane
+        if not isinstance(outcome, Unanswered):
+            lane.circuit.succeeded()
         if isinstance(outcome, RateLimited):
             self._pause(lane, outcome)
             # A strict host is no fault of the item, as long as it lets others through.
@@ -179,6 +209,8 @@ class _Board(Generic[Item, Row]):
             self._again(attempt, outcome, 0.0)
         elif isinstance(outcome, Transient):
             attempt.failures += 1
+            if isinstance(outcome, Unanswered):
+                self._unanswered(attempt, outcome)
             self._again(attempt, outcome, self._traffic.backoff.pause_s(attempt.failures))
         elif isinstance(outcome, Exception):
             raise outcome
@@ -187,6 +219,14 @@ class _Board(Generic[Item, Row]):
             lane.refusals = 0
             self._rows.append((attempt.index, outcome))
         self._offer_turn(lane)
+
+    def _unanswered(self, attempt: _Try, trouble: Unanswered) -> None:
+        lane, now = attempt.lane, self._loop.time()
+        lane.circuit.failed(now)
+        if lane.circuit.is_hopeless(now):
+            lane.closed = trouble
+        elif lane.circuit.is_open:  # whoever has had its tries keeps one for when the host is back
+            attempt.failures = min(attempt.failures, self._traffic.backoff.attempts - 1)
 
     def _pause(self, lane: _Lane, limited: RateLimited) -> None:
         now = self._loop.time()

@@ -56,6 +56,7 @@ def launch(params: Mapping[str, Any], *, from_stage: str | None, until: str | No
                         from_stage=from_stage,
                         until=until,
                         force=params["force"],
+                        retry_failed=params.get("retry_failed"),
                     )
             except KeyboardInterrupt:
                 kill_descendants()  # whatever the run's own clean-up has not reached

@@ -7,7 +7,7 @@ import typer
 from cli.commands import config, tokens
 from cli.commands.export import export
 from cli.commands.import_ import import_
-from cli.commands.run_all import run_all, stage_command
+from cli.commands.run_all import DownloadCommand, run_all, stage_command
 from cli.commands.simulate import simulate
 from cli.commands.status import status
 from cli.commands.vacuum import vacuum
@@ -34,7 +34,8 @@ app.command("import", cls=Command)(import_)
 app.command("export", cls=Command)(export)
 app.command("vacuum", cls=Command)(vacuum)
 for _name, _does in STAGES.items():
-    app.command(_name, cls=Command)(stage_command(_name, _does))
+    _kind = DownloadCommand if _name == "download" else Command
+    app.command(_name, cls=_kind)(stage_command(_name, _does))
 app.add_typer(config.app, name="config")
 app.add_typer(tokens.app, name="tokens")
 app.command("simulate", cls=Command)(simulate)

@@ -29,6 +29,12 @@ SETTING_OF_OPTION = {
     "token_store": "source.token_store",
     "allow_private_addresses": "source.allow_private_addresses",
     "wait": "collect.wait",
+    "detector": "faces.detector",
+    "model": "faces.model_path",
+    "truth": "faces.truth",
+    "backbone": "features.backbone",
+    "layers": "features.layers",
+    "weights_file": "features.weights_file",
     "address": "ray.address",
     "dashboard": "ray.dashboard",
 }
@@ -85,6 +91,38 @@ UntilOption = Annotated[
 RefreshOption = Annotated[
     bool,
     typer.Option("--refresh", help="Read the likes of known posts again instead; earlier ones are kept."),
+]
+RetryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--retry-failed",
+        metavar="[CAUSE]",
+        help="Try again the photos that failed, or those that failed by CAUSE.",
+    ),
+]
+DetectorOption = Annotated[
+    str | None, typer.Option(help="Which looks for faces: haar, yunet, person. [default: haar]")
+]
+ModelOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The detector's model, instead of the published one.")
+]
+CurveOption = Annotated[
+    bool, typer.Option("--curve", help="Print what each cut would keep instead; nothing is looked at.")
+]
+TruthOption = Annotated[
+    Path | None,
+    typer.Option(metavar="CSV", help="With --curve: photos labelled by eye, for precision and recall."),
+]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The network: one of torchvision's, or timm:NAME. [default: alexnet]"),
+]
+LayersOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Its layers; of alexnet fc6,fc7, of others the last but one."),
+]
+WeightsFileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Its weights, .safetensors or torch's format.")
 ]
 ForceOption = Annotated[
     list[str],

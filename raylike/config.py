@@ -13,10 +13,19 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
@@ -38,6 +47,11 @@ RUNTIME_ONLY: JsonDict = {"fingerprint": False}
 SourceName = Literal[
     "simulator", "files", "instagram_v1", "instagram_graph", "mastodon", "pixelfed", "bluesky"
 ]
+
+DETECTORS = ("haar", "yunet", "person")
+"""Face detectors that come with raylike."""
+DETECTOR_GROUP = "raylike.face_detectors"
+"""Entry points by which other packages bring more."""
 
 RESERVED_VARIABLES = frozenset({"RAYLIKE_TOKENS", "RAYLIKE_CLIENT_SECRET"})
 """Variables that are no settings: secrets, read by the token store alone."""
@@ -142,7 +156,11 @@ class CohortSettings(Section):
 class DownloadSettings(Section):
     """How photos are fetched, and what is refused."""
 
-    actors: PositiveInt = Field(1, description="downloader processes", json_schema_extra=RUNTIME_ONLY)
+    actors: PositiveInt | None = Field(
+        None,
+        description="downloader processes; empty: one a CPU, fewer for few photos",
+        json_schema_extra=RUNTIME_ONLY,
+    )
     in_flight: PositiveInt = Field(
         32, description="requests under way per actor", json_schema_extra=RUNTIME_ONLY
     )
@@ -153,6 +171,9 @@ class DownloadSettings(Section):
     max_pixels: PositiveInt = Field(50_000_000, description="larger photos are refused undecoded")
     min_side_px: PositiveInt = Field(64, description="smaller photos are refused")
     max_redirects: int = Field(3, ge=0, description="each address on the way is checked")
+    honour_robots: bool = Field(
+        True, description="leave alone what robots.txt or X-Robots-Tag forbids to robots"
+    )
     commit_every: PositiveInt = Field(
         500, description="photos per commit: what a killed run repeats", json_schema_extra=RUNTIME_ONLY
     )
@@ -161,12 +182,21 @@ class DownloadSettings(Section):
 class FacesSettings(Section):
     """The face filter. The cut is applied to stored detections, so moving it detects nothing again."""
 
-    detector: Literal["haar"] = Field("haar", description="which detector looks for faces")
-    size_px: PositiveInt = Field(320, description="longest side of the picture the detector sees")
-    scale_factor: float = Field(1.2, gt=1, description="step of the detector's image pyramid")
-    min_face_px: PositiveInt = Field(56, description="smallest face looked for, in px of size_px")
-    min_confidence: float = Field(
-        5.0, description="the cut: faces below do not count", json_schema_extra={"fingerprint": "labels"}
+    detector: str = Field("haar", description="which looks for faces: haar, yunet, person, or a package's")
+    model_path: Path | None = Field(
+        None, description="the detector's model file; empty: the published one, fetched once"
+    )
+    size_px: PositiveInt | None = Field(
+        None, description="longest side of the picture the detector sees; empty: the detector's own"
+    )
+    scale_factor: float = Field(1.2, gt=1, description="haar: step of the image pyramid")
+    min_face_px: PositiveInt = Field(56, description="haar: smallest face looked for, in px of size_px")
+    profile: bool = Field(False, description="haar: also look for faces from the side")
+    second_look: bool = Field(True, description="yunet: look again, larger and mirrored, where in doubt")
+    min_confidence: float | None = Field(
+        None,
+        description="the cut: faces below do not count; empty: the detector's own",
+        json_schema_extra={"fingerprint": "labels"},
     )
     min_area_fraction: Share = Field(
         0.0, description="the cut: smaller faces do not count", json_schema_extra={"fingerprint": "labels"}
@@ -177,11 +207,24 @@ class FacesSettings(Section):
     max_faces: PositiveInt | None = Field(
         None, description="photos with more are left out", json_schema_extra={"fingerprint": "labels"}
     )
+    truth: Path | None = Field(
+        None,
+        description="CSV of photos labelled by eye: the report then shows precision and recall of the cut",
+        json_schema_extra={"fingerprint": "report"},
+    )
     processes: PositiveInt | None = Field(
         None,
         description="photos are looked at in this many at once; empty: one a CPU",
         json_schema_extra=RUNTIME_ONLY,
     )
+
+    @field_validator("detector")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DETECTORS and not entry_points(group=DETECTOR_GROUP, name=name):
+            brought = sorted(entry.name for entry in entry_points(group=DETECTOR_GROUP))
+            raise ValueError(f"there are {', '.join((*DETECTORS, *brought))}")
+        return name
 
 
 class LabelsSettings(Section):
@@ -189,16 +232,49 @@ class LabelsSettings(Section):
 
     folds: int = Field(5, ge=2, description="user-disjoint cross-validation folds")
     test_share: float = Field(0.25, gt=0, lt=1, description="of users, held out: the study's 3:1 split")
-    protocol: Literal["user", "study"] = Field(
-        "user", description="user: no account in train and test; study: photos split at random"
+    protocol: Literal["user", "time", "study"] = Field(
+        "user",
+        description="user: no account in train and test; time: nor any later photo in train; "
+        "study: photos split at random",
     )
+    design: Literal["ratio_median", "rank_in_follower_groups", "same_user_pairs", "residual"] = Field(
+        "ratio_median", description="which photos are called good; see docs/evaluation.md"
+    )
+    duplicates: Literal["drop", "keep"] = Field(
+        "drop", description="of copies of a photo, drop all but the first posted; or keep them on one side"
+    )
+    near_duplicate_bits: int = Field(
+        6, ge=0, le=12, description="photos are copies if their hashes differ in at most so many of 64 bits"
+    )
+    max_per_user: int = Field(
+        20, ge=0, description="photos of one account; of more, so many are drawn by the seed; 0: all"
+    )
+
+
+def _names(value: object) -> object:
+    """Names that an option gives as one text, separated by commas."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
 
 class FeaturesSettings(Section):
     """The backbone that turns photos into numbers."""
 
-    backbone: Literal["alexnet"] = Field("alexnet", description="torchvision's name of the network")
+    backbone: str = Field(
+        "alexnet",
+        pattern=r"^(timm:)?[A-Za-z0-9_.]+$",
+        description="torchvision's name of a network, such as alexnet, resnet50, vit_b_16; or timm:NAME",
+    )
     weights: Literal["imagenet", "random"] = Field("imagenet", description="trained, or from the seed")
+    weights_file: Path | None = Field(
+        None, description="a file with the network's weights, .safetensors or torch's; instead of `weights`"
+    )
+    layers: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        (),
+        description="layers to keep; empty: fc6 and fc7 of alexnet, of others what the last layer is given",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32", description="of the computation; auto: bf16 where the processor or a GPU has it"
+    )
     allow_random: bool = Field(
         False, description="where trained weights cannot be had, go on with random ones, and say so"
     )
@@ -210,15 +286,20 @@ class FeaturesSettings(Section):
 
 
 class ClassifySettings(Section):
-    """The study's three classifiers."""
+    """The study's three classifiers, and logistic regression."""
 
-    c_values: tuple[float, ...] = Field(
-        tuple(10.0**k for k in range(-6, 6)), min_length=1, description="LinearSVC's C, from 1e-6 to 1e5"
+    c_values: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        tuple(10.0**k for k in range(-6, 6)), min_length=1,
+        description="C of LinearSVC and of logistic regression, from 1e-6 to 1e5"
     )
     trees: PositiveInt = Field(500, description="of the random forest")
     sgd_iterations: PositiveInt = Field(100, description="of the SVM by SGD")
-    sgd_step: float = Field(1.0, gt=0, description="its first step; step t is this / sqrt(t)")
-    sgd_reg: float = Field(1e-4, ge=0, description="its L2 regularisation")
+    sgd_steps: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1.0,), min_length=1, description="its first step, the best of these; step t is this / sqrt(t)"
+    )
+    sgd_regs: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (1e-4,), min_length=1, description="its L2 regularisation, the best of these"
+    )
     resamples: int = Field(2000, ge=100, description="bootstrap resamples over users, for 95 % intervals")
 
 

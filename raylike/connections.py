@@ -17,6 +17,8 @@ from functools import lru_cache
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.resolver import ThreadedResolver
 
 from raylike.errors import ConfigError, ServiceUnavailable
@@ -44,7 +46,8 @@ def connector(
     resolve : host name -> "IP:PORT", as curl's --resolve: requests to such a host go there, whatever
         port their URL names and whether or not the address is public
     allow_private : let all other hosts have any address
-    limit, limit_per_host : connections at once, in all and to one host and port; 0 for no limit
+    limit, limit_per_host : connections in use at once, in all and to one host and port; 0 for no limit.
+        As many again as `limit` may be kept open for the next request
 
     Raises
     ------
@@ -85,6 +88,20 @@ class _GuardedConnector(aiohttp.TCPConnector):
         if not self._allow_private:
             _refuse_literal(req.url.host or "")
         return await super().connect(req, traces, timeout)
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        """Keep the connection for the next request; of those kept, close the oldest if they get too many.
+
+        aiohttp's own limit counts connections in use only: with many hosts, those kept would use up the
+        process's descriptors within the 15 s for which each is kept.
+        """
+        super()._release(key, protocol, should_close=should_close)
+        if self.limit and sum(map(len, self._conns.values())) > self.limit:
+            oldest = next(iter(self._conns))
+            idle, _ = self._conns[oldest].popleft()
+            idle.close()
+            if not self._conns[oldest]:
+                del self._conns[oldest]
 
 
 class _GuardedResolver(AbstractResolver):

@@ -6,7 +6,7 @@
     ├── ServiceUnavailable      69   a network, a cluster or a download is not to be reached
     ├── CannotWrite             73   the workspace or an output file cannot be written
     ├── TryAgainLater           75   nothing is wrong, but not now: limits are used up, a lock is held
-    ├── CredentialsError        77   no token, a refused token, a token file that others can read
+    ├── CredentialsError        77   no token, a refused one, a token file others can read, no key for s3://
     └── StageError               1   a stage broke; carries the stage's name
 
 Each is built from positional strings alone, so that it survives pickling on its way from a Ray
@@ -74,7 +74,7 @@ class TryAgainLater(RaylikeError):
 
 
 class CredentialsError(RaylikeError):
-    """No token, no valid token, or a token store that others can read."""
+    """No token, no valid token, or a token store that others can read; no credentials for the workspace."""
 
     exit_code = 77
 

@@ -17,21 +17,24 @@ import secrets
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 
 import pyarrow as pa
 
 from raylike import cluster, config
+from raylike.causes import check_cause
 from raylike.config import Settings
 from raylike.errors import ConfigError, InputDataError
 from raylike.processes import MemoryWatch
 from raylike.progress import Progress, Silence
 from raylike.stage import StageContext, StageReport
-from raylike.tables import TABLES
+from raylike.tables import ALEXNET, TABLES, features_name
 from raylike.workspace import Commit, CommitInfo, Workspace
 
+RETRIES = "download"
+"""The stage whose failures can be tried again."""
 IMPORT = "import"
 """Written as the stage of tables that `raylike import` filled."""
 REFRESH = "refresh"
@@ -49,6 +52,7 @@ class StageSpec:
     writes : its main table, committed last; its log says whether the stage is up to date
     settings : sections, or single fields, that matter to what it writes
     uses_ray, uses_network : what has to be up before it starts
+    uses_cluster : uses Ray where the run joins a cluster, and does without on one machine
     """
 
     name: str
@@ -58,7 +62,16 @@ class StageSpec:
     uses_ray: bool = False
     uses_network: bool = False
     optional: tuple[str, ...] = ()
+    uses_cluster: bool = False
 
+    def needs_ray(self, settings: Settings) -> bool:
+        """Whether Ray has to be up for this stage in a run with these settings."""
+        return self.uses_ray or (self.uses_cluster and settings.ray.address != "local")
+
+
+FEATURES = ALEXNET.name
+"""Stands in `STAGES` for the features table that the settings name; fine-tuning, which is of AlexNet, reads
+this very table."""
 
 SHOWN = ("users", "cohort", "images", "faces", "labels", "results", "sweep", "finetune_results", "curves",
          "trials", "scores")  # fmt: skip
@@ -72,12 +85,12 @@ STAGES: tuple[StageSpec, ...] = (
               ("download",), uses_ray=True, uses_network=True),
     StageSpec("faces", ("images", "cohort"), "faces",
               ("faces",), uses_ray=True),
-    StageSpec("labels", ("cohort", "faces"), "labels",
+    StageSpec("labels", ("cohort", "faces", "images", "posts"), "labels",
               ("seed", "labels", "faces")),
-    StageSpec("features", ("labels", "images"), "features/alexnet",
+    StageSpec("features", ("labels", "images"), FEATURES,
               ("seed", "features"), uses_ray=True),
-    StageSpec("classify", ("labels", "features/alexnet", "posts", "cohort", "images"), "results",
-              ("seed", "classify")),
+    StageSpec("classify", ("labels", FEATURES, "posts", "cohort", "images"), "results",
+              ("seed", "classify"), uses_cluster=True),
     StageSpec("finetune", ("labels", "images", "features/alexnet"), "finetune_results",
               ("seed", "features", "finetune", "classify"), uses_ray=True, optional=("features/alexnet",)),
     StageSpec("tune", ("labels", "images", "features/alexnet"), "trials",
@@ -131,6 +144,7 @@ def run_all(
     from_stage: str | None = None,
     until: str | None = None,
     force: Collection[str] = (),
+    retry_failed: str | None = None,
 ) -> RunSummary:
     """Run every stage that is not up to date, in order.
 
@@ -139,26 +153,31 @@ def run_all(
     settings : without them, what `raylike.toml` and the environment say
     from_stage, until : first and last stage to consider; the tables of earlier ones must be there
     force : stages that start afresh even if they are up to date
+    retry_failed : a cause, or `all`: photos whose download failed by it are tried again (`causes.py`)
 
     Raises
     ------
-    ConfigError : for an unknown stage, or a workspace that holds another source's posts
+    ConfigError : for an unknown stage or cause, or a workspace that holds another source's posts
     TryAgainLater : if another process is at work in the workspace
     RaylikeError : whatever a stage raises; all that it had committed stays
     """
     settings = with_source_defaults(settings or config.resolve().settings)
     progress = progress or Silence()
     stages = _selected(settings, from_stage, until, force)
+    retry = {} if retry_failed is None else {RETRIES: retry_failed}
+    for cause in retry.values():
+        check_cause(cause)
     started = time.monotonic()
     run = _run_id()
     results: list[StageResult] = []
     with workspace.lock(), MemoryWatch() as memory:
         _refuse_other_source(workspace, settings, force)
-        with _surroundings(workspace, settings, stages, force, progress) as enter:
+        with _surroundings(workspace, settings, stages, {*force, *retry}, progress) as enter:
             for stage in stages:
                 result = _run_stage(
-                    workspace, settings, stage, run, stage.name in force, enter, memory, progress
-                )
+                    workspace, settings, stage, run, stage.name in force, retry.get(stage.name), enter,
+                    memory, progress,
+                )  # fmt: skip
                 results.append(result)
     report = workspace.artifact("report", "index.html")
     there = workspace.exists("report")
@@ -204,7 +223,7 @@ def status(workspace: Workspace, settings: Settings) -> list[StageStatus]:
         seconds[row["stage"]] = row["seconds"]
     found: list[StageStatus] = []
     stale_above = False
-    for stage in STAGES:
+    for stage in stages_with(settings):
         last = workspace.last_commit(stage.writes)
         state = _state(workspace, settings, stage, last)
         if state == "up to date" and stale_above:
@@ -225,6 +244,19 @@ def with_source_defaults(settings: Settings) -> Settings:
     return settings
 
 
+def stages_with(settings: Settings) -> tuple[StageSpec, ...]:
+    """The stages, with the features table that the settings name in the place of the default."""
+    table = features_name(settings.features.backbone, settings.features.layers)
+
+    def named(stage: StageSpec) -> StageSpec:
+        if stage.name not in ("features", "classify"):
+            return stage
+        reads = tuple(table if name == FEATURES else name for name in stage.reads)
+        return replace(stage, reads=reads, writes=table if stage.writes == FEATURES else stage.writes)
+
+    return tuple(named(stage) for stage in STAGES)
+
+
 def _selected(
     settings: Settings, from_stage: str | None, until: str | None, force: Collection[str]
 ) -> list[StageSpec]:
@@ -236,7 +268,7 @@ def _selected(
     if first > last:
         raise ConfigError(f"stage {from_stage} comes after {until}", "--from, --until", " -> ".join(NAMES))
     brought = RUNS_WITHOUT_INPUT.get(settings.source.name, ())
-    return [stage for stage in STAGES[first : last + 1] if stage.name not in brought]
+    return [stage for stage in stages_with(settings)[first : last + 1] if stage.name not in brought]
 
 
 def _refuse_other_source(workspace: Workspace, settings: Settings, force: Collection[str]) -> None:
@@ -356,7 +388,7 @@ def _surroundings(
     with ExitStack() as stack:
         around = _Surroundings(stack, settings, progress)
         stale = [s for s in stages if s.name in force or not _is_current(workspace, settings, s)]
-        if stale and any(s.uses_ray for s in stages[stages.index(stale[0]) :]):
+        if stale and any(s.needs_ray(settings) for s in stages[stages.index(stale[0]) :]):
             around.prepare_ray()
         yield around
 
@@ -371,24 +403,26 @@ def _run_stage(
     stage: StageSpec,
     run: str,
     forced: bool,
+    retry: str | None,
     around: _Surroundings,
     memory: MemoryWatch,
     progress: Progress,
 ) -> StageResult:
     progress.stage_started(stage.name)
     last = workspace.last_commit(stage.writes)
-    if not forced and _is_current(workspace, settings, stage):
+    if not forced and retry is None and _is_current(workspace, settings, stage):
         progress.stage_finished(stage.name, {"up_to_date": True, "rows_out": workspace.rows(stage.writes)})
         return StageResult(stage.name, 0.0, 0.0, None)
-    _refuse_missing_input(workspace, stage)
+    _refuse_missing_input(workspace, settings, stage)
     started_at, started = config.now(), time.monotonic()
     memory.take_peak_mib()
     stage_settings = around.network() if stage.uses_network else settings
-    if stage.uses_ray:
+    if stage.needs_ray(settings):
         around.ray()
     commit = _commit_for(workspace, settings, stage, run)
     same_settings = last is not None and (last.stage, last.fingerprint) == (stage.name, commit.fingerprint)
-    context = StageContext(workspace, stage_settings, progress, commit, resume=same_settings and not forced)
+    resume = same_settings and not forced
+    context = StageContext(workspace, stage_settings, progress, commit, resume, retry, forced)
     report: StageReport = importlib.import_module(f"raylike.stages.{stage.name}").run(context)
     result = StageResult(stage.name, time.monotonic() - started, memory.take_peak_mib(), report)
     _record(workspace, settings, run, started_at, result)
@@ -406,10 +440,10 @@ def _run_id() -> str:
     return f"{config.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-def _refuse_missing_input(workspace: Workspace, stage: StageSpec) -> None:
+def _refuse_missing_input(workspace: Workspace, settings: Settings, stage: StageSpec) -> None:
     missing = [name for name in stage.reads if name not in stage.optional and not workspace.exists(name)]
     for name in missing:
-        writer = next((s.name for s in STAGES if s.writes == name), "collect")
+        writer = next((s.name for s in stages_with(settings) if s.writes == name), "collect")
         raise InputDataError(
             f"{stage.name} needs the table {name}", workspace.uri, f"first: raylike {writer}"
         )

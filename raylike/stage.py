@@ -23,6 +23,8 @@ class StageContext:
     commit : provenance for the stage's commits; `commit.partial()` for a batch, `commit` itself last
     resume : True if the rows already in the stage's table were written with the same settings, so that
         only what is missing is to be done; False if the first batch must replace them
+    forced : the stage was told to start afresh: nothing that was computed before is used again
+    retry : rows that failed by this cause are to be done again, too; `all` for any cause, None for none
     """
 
     workspace: Workspace
@@ -30,6 +32,8 @@ class StageContext:
     progress: Progress
     commit: Commit
     resume: bool = False
+    retry: str | None = None
+    forced: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,13 @@ import pyarrow.compute as pc
 import pyarrow.fs
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from raylike.errors import CannotWrite, ConfigError, InputDataError, TryAgainLater
-from raylike.tables import TABLES, TableSpec
+from raylike.errors import CannotWrite, ConfigError, InputDataError, RaylikeError, TryAgainLater
+from raylike.lease import Lease
+from raylike.object_store import explained
+from raylike.tables import FEATURES, TABLES, TableSpec, features, layers_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +45,7 @@ METADATA_KEY = "raylike"
 FORMAT = 1
 """Raised when a workspace of an older raylike can no longer be read."""
 
+SCHEMES = ("s3", "gs")
 
 NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -124,6 +128,10 @@ class Workspace:
     ----------
     uri : a local folder, made when something is first written, or an `s3://bucket/prefix`
 
+    Raises
+    ------
+    ConfigError : for an address of any other kind
+
     Examples
     --------
     >>> workspace = Workspace("raylike-workspace")
@@ -134,15 +142,37 @@ class Workspace:
         text = str(uri)
         self.is_local = "://" not in text
         self.uri = str(Path(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
+        self._lease: Lease | None = None
+        scheme, _, rest = text.partition("://")
+        if not self.is_local and (scheme not in SCHEMES or not rest.strip("/")):
+            raise ConfigError("is no place for a workspace", text, "a folder, or s3://BUCKET/PREFIX")
 
     def __repr__(self) -> str:
         return f"Workspace({self.uri!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For workers: all but the lock, which is the driver's."""
+        return {**self.__dict__, "_lease": None}
 
     # Reading
 
     def table(self, name: str) -> Table:
         """The table `name`, ready to be opened in the library of your choice."""
-        return Table(self, _spec(name))
+        return Table(self, self.spec(name))
+
+    def spec(self, name: str) -> TableSpec:
+        """Key and columns of a table; a features table that is not in `TABLES` says itself which it has."""
+        if name in TABLES or not name.startswith(FEATURES):
+            return _spec(name)
+        delta = self._open(name)
+        return features(name, {} if delta is None else layers_of(pa.schema(delta.schema().to_arrow())))
+
+    def names(self) -> list[str]:
+        """All tables there can be, and those features tables besides that were written here."""
+        filesystem, root = self.filesystem()
+        folder = pa.fs.FileSelector(f"{root}/tables/{FEATURES.rstrip('/')}", allow_not_found=True)
+        found = sorted(FEATURES + info.base_name for info in filesystem.get_file_info(folder))
+        return [*TABLES, *(name for name in found if name not in TABLES)]
 
     def exists(self, name: str) -> bool:
         """Whether the table was ever written."""
@@ -152,7 +182,7 @@ class Workspace:
         self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table:
         """Rows of a table; none, with the right columns, if it was never written."""
-        spec = _spec(name)
+        spec = self.spec(name)
         schema = pa.schema([spec.schema.field(c) for c in columns]) if columns else spec.schema
         delta = self._open(name)
         if delta is None:
@@ -166,7 +196,7 @@ class Workspace:
 
     def keys(self, name: str) -> set[str]:
         """All values of the table's first key column."""
-        key = _spec(name).key[0]
+        key = self.spec(name).key[0]
         return set(self.read(name, [key]).column(key).to_pylist())
 
     def files(self, name: str) -> list[str]:
@@ -176,7 +206,7 @@ class Workspace:
 
     def row_groups(self, name: str) -> Iterator[RowGroup]:
         """The row groups of the table's Parquet files, each with its values of the first key column."""
-        key = _spec(name).key[0]
+        key = self.spec(name).key[0]
         for file in self.files(name):
             parquet = pq.ParquetFile(self._on_filesystem(file), filesystem=self.filesystem()[0])
             for index in range(parquet.num_row_groups):
@@ -186,6 +216,11 @@ class Workspace:
         """Some columns of one row group."""
         with pq.ParquetFile(self._on_filesystem(file), filesystem=self.filesystem()[0]) as parquet:
             return parquet.read_row_group(index, list(columns))
+
+    def read_file(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """One of a table's Parquet files, all of it or some columns."""
+        path, filesystem = self._on_filesystem(file), self.filesystem()[0]
+        return pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
 
     def rows(self, name: str) -> int:
         """Number of rows, from the log alone."""
@@ -220,6 +255,18 @@ class Workspace:
         """Add rows to a table, atomically."""
         self._write(name, data, commit, "append")
 
+    def make(self, spec: TableSpec, commit: Commit) -> None:
+        """See to it that a table has these columns. One with others, of an older raylike, loses its rows."""
+        delta = self._open(spec.name)
+        if delta is None:
+            self._create(spec.name, spec)
+        elif pa.schema(delta.schema().to_arrow()).names != spec.schema.names:
+            with self._write_errors(spec.name):
+                write_deltalake(
+                    delta, spec.empty(), mode="overwrite", schema_mode="overwrite",
+                    commit_properties=self._properties(spec.name, commit, changes_rows=True),
+                )  # fmt: skip
+
     def part_uri(self, name: str) -> str:
         """A fresh place inside the table's folder for a Parquet part. Makes the table if need be."""
         self._create(name)
@@ -227,7 +274,7 @@ class Workspace:
 
     def write_part(self, name: str, rows: pa.Table) -> Part:
         """Write rows as one Parquet part of a table, from whichever process has them; not committed yet."""
-        spec = _spec(name)
+        spec = self.spec(name)
         uri = self.part_uri(name)
         filesystem, path = self.filesystem()[0], self._on_filesystem(uri)
         with self._write_errors(name):
@@ -235,7 +282,7 @@ class Workspace:
                 spec.conform(rows),
                 path,
                 filesystem=filesystem,
-                row_group_size=spec.group_rows,
+                row_group_size=spec.rows_together(rows.num_rows, rows.nbytes),
                 compression="lz4",
                 use_dictionary=False,  # photos and features never repeat; looking takes ten times the writing
             )
@@ -243,20 +290,37 @@ class Workspace:
         return Part(uri, size, rows.num_rows)
 
     def commit_parts(
-        self, name: str, parts: Sequence[Part], commit: Commit, *, replace_all: bool = False
+        self,
+        name: str,
+        parts: Sequence[Part],
+        commit: Commit,
+        *,
+        replace_all: bool = False,
+        without: Sequence[str] = (),
+        same_rows: bool = False,
+        other_rows: bool = False,
     ) -> None:
-        """Make Parquet parts that workers wrote into rows of the table, atomically."""
+        """Make Parquet parts that workers wrote into rows of the table, atomically.
+
+        Parameters
+        ----------
+        replace_all : take out all rows that were there
+        without : files to take out, as `files` names them
+        same_rows : the parts hold what those files held, so that nobody who reads the table need look again
+        other_rows : whoever reads the table must look again, whatever is added or taken out
+        """
         delta = self._create(name)
         prefix = self._uri(name) + "/"
         now_ms = int(time.time() * 1000)
         actions: list[AddAction | RemoveAction] = [
             AddAction(
-                part.path.removeprefix(prefix), part.byte_size, {}, now_ms, True,
+                part.path.removeprefix(prefix), part.byte_size, {}, now_ms, not same_rows,
                 json.dumps({"numRecords": part.rows}),
             )
             for part in parts
         ]  # fmt: skip
-        changes_rows = bool(parts) or replace_all
+        actions += [RemoveAction(file.removeprefix(prefix), not same_rows, now_ms) for file in without]
+        changes_rows = (bool(parts) or replace_all or other_rows) and not same_rows
         with self._write_errors(name):
             delta.create_write_transaction(
                 actions,
@@ -265,9 +329,12 @@ class Workspace:
                 commit_properties=self._properties(name, commit, changes_rows=changes_rows),
             )
 
-    def seal(self, name: str, commit: Commit) -> None:
-        """Mark a stage as complete without adding a row."""
-        self.commit_parts(name, [], commit)
+    def seal(self, name: str, commit: Commit, *, other_rows: bool = False) -> None:
+        """Mark a stage as complete without adding a row.
+
+        `other_rows`: those that count are others than before, so that whoever reads the table looks again.
+        """
+        self.commit_parts(name, [], commit, other_rows=other_rows)
 
     def artifact(self, *parts: str) -> str:
         """Path or URI of something that is no table, such as the report."""
@@ -283,8 +350,10 @@ class Workspace:
         """An Arrow file system, and the workspace's root on it."""
         if self.is_local:
             return pa.fs.LocalFileSystem(), self.uri
-        filesystem, root = pa.fs.FileSystem.from_uri(self.uri)
-        return filesystem, root
+        try:
+            return _remote_filesystem(self.uri)
+        except OSError as error:
+            raise explained(error, self.uri, writing=False) or error from error
 
     def vacuum(self) -> list[str]:
         """Delete the Parquet files that no current table refers to, and say which, by path below the root.
@@ -295,7 +364,7 @@ class Workspace:
         """
         with self.lock():
             before = self._parquet_files()
-            for name in TABLES:
+            for name in self.names():
                 delta = self._open(name)
                 if delta is not None:
                     delta.vacuum(
@@ -315,11 +384,12 @@ class Workspace:
 
         Raises
         ------
-        TryAgainLater : if another process holds it. On s3:// nothing is held: there, Delta's conditional
-            puts refuse the second of two writers.
+        TryAgainLater : if another process holds it
+        CannotWrite, CredentialsError, ServiceUnavailable : if the workspace cannot be written
         """
         if not self.is_local:
-            yield
+            with self._leased():
+                yield
             return
         self._make_root()
         with open(Path(self.uri) / ".lock", "a+", encoding="utf-8") as file:
@@ -338,6 +408,20 @@ class Workspace:
 
     # Inside
 
+    @contextmanager
+    def _leased(self) -> Iterator[None]:
+        lease = Lease(f"{self.uri}/lock", self.uri)
+        try:
+            lease.take()
+        except (DeltaError, OSError) as error:
+            raise self._cannot_write(error, self.uri) from error
+        self._lease = lease
+        try:
+            yield
+        finally:
+            self._lease = None
+            lease.give_back()
+
     def _on_filesystem(self, uri: str) -> str:
         return self.filesystem()[1] + uri.removeprefix(self.uri)
 
@@ -345,22 +429,26 @@ class Workspace:
         return f"{self.uri}/tables/{name}"
 
     def _open(self, name: str) -> DeltaTable | None:
+        if not name.startswith(FEATURES):
+            _spec(name)
         try:
-            return DeltaTable(self._uri(_spec(name).name))
+            return DeltaTable(self._uri(name))
         except TableNotFoundError:
             return None
         except DeltaError as error:
             raise InputDataError(
                 f"cannot be read: {_first_line(error)}", self._uri(name), "restore it, or delete its folder"
             ) from None
+        except OSError as error:
+            raise explained(error, self.uri, writing=False) or error from error
 
-    def _create(self, name: str) -> DeltaTable:
+    def _create(self, name: str, spec: TableSpec | None = None) -> DeltaTable:
         delta = self._open(name)
         if delta is None:
             if self.is_local:
                 self._make_root()
             with self._write_errors(name):
-                spec = _spec(name)
+                spec = spec or _spec(name)
                 created = Commit("created", "", complete=False)
                 delta = DeltaTable.create(
                     self._uri(name),
@@ -379,7 +467,7 @@ class Workspace:
             raise CannotWrite("is not writable", self.uri, "choose another --workspace")
 
     def _write(self, name: str, data: pa.Table, commit: Commit, mode: Any) -> None:
-        rows = _spec(name).conform(data)
+        rows = self.spec(name).conform(data)
         delta = self._create(name)
         with self._write_errors(name):
             write_deltalake(
@@ -387,6 +475,8 @@ class Workspace:
             )
 
     def _properties(self, name: str, commit: Commit, *, changes_rows: bool) -> CommitProperties:
+        if self._lease is not None:
+            self._lease.check()
         before = self.last_commit(name)
         version = 0 if before is None else before.version + 1
         data_version = version if changes_rows or before is None else before.data_version
@@ -396,10 +486,20 @@ class Workspace:
     def _write_errors(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (DeltaError, OSError) as error:
-            raise CannotWrite(
-                f"cannot be written: {_first_line(error)}", self._uri(name), "check space and permissions"
+        except CommitFailedError as error:
+            raise TryAgainLater(
+                "was changed by another process meanwhile",
+                self._uri(name),
+                "let one run end, then start the next",
             ) from error
+        except (DeltaError, OSError) as error:
+            raise self._cannot_write(error, self._uri(name)) from error
+
+    def _cannot_write(self, error: Exception, where: str) -> RaylikeError:
+        known = None if self.is_local else explained(error, self.uri, writing=True)
+        return known or CannotWrite(
+            f"cannot be written: {_first_line(error)}", where, "check space and permissions"
+        )
 
 
 class Table:
@@ -449,6 +549,13 @@ def _spec(name: str) -> TableSpec:
         return TABLES[name]
     except KeyError:
         raise ConfigError(f"there is no table {name!r}", "", f"one of: {', '.join(TABLES)}") from None
+
+
+@lru_cache(maxsize=8)
+def _remote_filesystem(uri: str) -> tuple[pa.fs.FileSystem, str]:
+    """Made once for an address: each has connections of its own, and asks where the bucket is."""
+    filesystem, root = pa.fs.FileSystem.from_uri(uri)
+    return filesystem, root
 
 
 def _metadata(commit: Commit, data_version: int) -> dict[str, str]:

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
 from cli import options as o
+from cli.commands.faces import check_options, show_curve
+from cli.errors import Command
 from cli.launch import launch
+from raylike.causes import ALL
+
+RETRY = "--retry-failed"
+
+
+class DownloadCommand(Command):
+    """A command whose option `--retry-failed` may stand alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; see `with_cause`."""
+        return super().parse_args(ctx, with_cause(args))
+
+
+def with_cause(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `all` after a `--retry-failed` that no value follows."""
+    followers = [*arguments[1:], "-"]
+    return [
+        f"{RETRY}={ALL}" if argument == RETRY and follower.startswith("-") else argument
+        for argument, follower in zip(arguments, followers, strict=True)
+    ]
 
 
 def run_all(
@@ -49,13 +71,31 @@ def stage_command(stage: str, does: str) -> Callable[..., None]:
 
     @functools.wraps(run_all)
     def command(ctx: typer.Context, **_: Any) -> None:
+        if stage == "faces":
+            check_options(ctx.params)
+            if ctx.params["curve"]:
+                show_curve(ctx.params)
+                return
         launch(ctx.params, from_stage=stage, until=stage)
 
     signature = inspect.signature(run_all, eval_str=True)
     kept = [p for name, p in signature.parameters.items() if name not in ("from_stage", "until")]
+    keyword = inspect.Parameter.KEYWORD_ONLY
     if stage == "collect":
-        keyword = inspect.Parameter.KEYWORD_ONLY
         kept.append(inspect.Parameter("refresh", keyword, default=False, annotation=o.RefreshOption))
+    if stage == "download":
+        kept.append(inspect.Parameter("retry_failed", keyword, default=None, annotation=o.RetryOption))
+    if stage == "faces":
+        for name, default, option in (
+            ("detector", None, o.DetectorOption), ("model", None, o.ModelOption),
+            ("curve", False, o.CurveOption), ("truth", None, o.TruthOption),
+        ):  # fmt: skip
+            kept.append(inspect.Parameter(name, keyword, default=default, annotation=option))
+    if stage in ("features", "classify"):
+        for name, annotation in (("backbone", o.BackboneOption), ("layers", o.LayersOption)):
+            kept.append(inspect.Parameter(name, keyword, default=None, annotation=annotation))
+    if stage == "features":
+        kept.append(inspect.Parameter("weights_file", keyword, default=None, annotation=o.WeightsFileOption))
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     command.__doc__ = f"{does}."
     return command

@@ -29,13 +29,12 @@ def status(
     A stage is stale when the settings that matter to it, or the tables that it reads, have changed.
     """
     from raylike import pipeline
-    from raylike.tables import TABLES
     from raylike.workspace import Workspace
 
     settings = o.resolved(ctx.params).settings
     place = Workspace(workspace)
     tables: list[dict[str, Any]] = []
-    for name in TABLES:
+    for name in place.names():
         commit = place.last_commit(name)
         if commit is not None:
             tables.append(

@@ -14,10 +14,9 @@ def vacuum(workspace: o.WorkspaceOption = o.DEFAULT_WORKSPACE, debug: o.DebugOpt
     Tables keep their current rows; going back to an earlier version is no longer possible.
     """
     from raylike.errors import InputDataError
-    from raylike.tables import TABLES
     from raylike.workspace import Workspace
 
     place = Workspace(workspace)
-    if not any(place.exists(name) for name in TABLES):
+    if not any(place.exists(name) for name in place.names()):
         raise InputDataError("there is no workspace here", place.uri, "name another --workspace")
     typer.echo(f"{len(place.vacuum()):,} files deleted")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from aiohttp import web
 
 from actors.downloads import DownloadOptions, WorkerDied, download
 from raylike.config import Settings, resolve
-from raylike.errors import InputDataError, ServiceUnavailable
+from raylike.errors import CannotWrite, InputDataError, ServiceUnavailable
 from raylike.progress import Silence
 from raylike.stage import StageContext, StageReport
 from raylike.stages import download as stage
 from raylike.tables import COHORT, POSTS
 from raylike.workspace import Commit, Workspace
+from tests.hostile_files import FILES, STATUS
 from tests.pictures import photo
 
 pytestmark = pytest.mark.ray
@@ -110,9 +113,11 @@ def settings_for(server: Server, **download: Any) -> Settings:
     return resolve({"source": source, "download": {"attempts": 1, **download}}, environ={}).settings
 
 
-def run(workspace: Workspace, settings: Settings, *, resume: bool = False) -> StageReport:
+def run(
+    workspace: Workspace, settings: Settings, *, resume: bool = False, retry: str | None = None
+) -> StageReport:
     commit = Commit("download", "f")
-    return stage.run(StageContext(workspace, settings, Silence(), commit, resume))
+    return stage.run(StageContext(workspace, settings, Silence(), commit, resume, retry))
 
 
 def contents(workspace: Workspace) -> list[dict[str, Any]]:
@@ -162,6 +167,81 @@ def test_a_rerun_fetches_what_is_missing_and_nothing_else(
     assert len(contents(workspace)) == N - 1
 
 
+def test_the_table_is_there_before_the_processes_write(
+    ray_local: None, workspace_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def nothing(*_: Any) -> Iterator[Any]:
+        seen.append(Workspace(workspace_path).exists("images"))
+        return iter(())
+
+    monkeypatch.setattr(stage, "download", nothing)
+    fill(Workspace(workspace_path), addresses())
+    run(Workspace(workspace_path), settings_for(server, actors=2), resume=True)
+    assert seen == [True]
+
+
+def test_failures_are_tried_again_by_cause_and_nothing_else_is(
+    ray_local: None, workspace_path: Path, server: Server
+) -> None:
+    workspace = Workspace(workspace_path)
+    places = addresses()
+    places[5] = "http://127.0.0.1:1/5.jpg"
+    fill(workspace, places)
+    server.missing = {"3", "7", "9"}
+    first = run(workspace, settings_for(server, commit_every=4))
+    assert dict(first.failed) == {"gone": 3, "refused_address": 1}
+    before = contents(workspace)
+    server.missing = {"7"}
+    server.hits.clear()
+    second = run(workspace, settings_for(server, commit_every=2), resume=True, retry="gone")
+    assert sorted(server.hits) == ["3", "7", "9"]
+    assert dict(second.failed) == {"gone": 1, "refused_address": 1}
+    assert second.rows_out == N - 1
+    after = contents(workspace)
+    assert [row["status"] for row in after if row["post_id"] in ("p003", "p007", "p009")] == [
+        "ok",
+        "gone",
+        "ok",
+    ]
+    assert [row for row in after if row["post_id"] not in ("p003", "p009")] == [
+        row for row in before if row["post_id"] not in ("p003", "p009")
+    ]
+    server.missing = set()
+    assert dict(run(workspace, settings_for(server), resume=True, retry="all").failed) == {
+        "refused_address": 1
+    }
+
+
+def test_a_retry_that_is_broken_off_loses_nothing(
+    ray_local: None, workspace_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(workspace_path)
+    fill(workspace, addresses())
+    server.missing = {str(i) for i in range(12)}
+    run(workspace, settings_for(server))
+    server.missing = set()
+    honest, commits = Workspace.commit_parts, []
+
+    def dies_at_the_third(self: Workspace, *arguments: Any, **options: Any) -> None:
+        commits.append(arguments)
+        if len(commits) == 3:
+            raise KeyboardInterrupt
+        honest(self, *arguments, **options)
+
+    monkeypatch.setattr(Workspace, "commit_parts", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(workspace, settings_for(server, commit_every=4), resume=True, retry="all")
+    monkeypatch.undo()
+    statuses = [row["status"] for row in contents(workspace)]
+    assert len(statuses) == N - 1
+    assert statuses.count("gone") == 8
+    run(workspace, settings_for(server), resume=True, retry="all")
+    assert {row["status"] for row in contents(workspace)} == {"ok"}
+    assert len(contents(workspace)) == N - 1
+
+
 def test_batches_and_processes_do_not_change_the_table(
     ray_local: None, workspace_path: Path, server: Server
 ) -> None:
@@ -185,6 +265,30 @@ def test_imported_files_are_read(
     fill(workspace, [str(path) for path in paths], provider="files")
     run(workspace, settings_for(server))
     assert [row["status"] for row in contents(workspace)] == ["ok", "gone", "ok"]
+
+
+def test_a_folder_of_a_thousand_hostile_files_is_accounted_for_by_cause(
+    ray_local: None, workspace_path: Path, tmp_path: Path, server: Server
+) -> None:
+    names = [name for name, _ in zip(cycle(FILES), range(1000), strict=False)]
+    paths = [tmp_path / f"{i}.jpg" for i in range(1001)]  # the last is left out by `fill`
+    for path, name in zip(paths, names, strict=False):
+        path.write_bytes(FILES[name])
+    paths[0].unlink()
+    paths[0].mkdir()
+    paths[1].unlink()
+    os.mkfifo(paths[1])
+    paths[2].unlink()
+    expected = Counter(STATUS.get(name, "ok") for name in names[3:])
+    expected.update(["unreadable", "not_an_image", "gone"])
+    workspace = Workspace(workspace_path)
+    fill(workspace, [str(path) for path in paths], provider="files")
+    settings = settings_for(server, max_bytes=200_000, max_pixels=1_000_000, min_side_px=16)
+    report = run(workspace, settings)
+    assert Counter(row["status"] for row in contents(workspace)) == expected
+    assert report.rows_out == 1000
+    assert dict(report.failed) == {cause: n for cause, n in expected.items() if cause != "ok"}
+    assert any(line.split()[:2] == ["gone", "1"] for line in report.notes)
 
 
 def test_when_nothing_can_be_had_the_next_run_tries_again(
@@ -234,7 +338,7 @@ def deadly_batches(
     seen = []
     options = DownloadOptions(batch_rows=5, restarts=restarts)
     for batch in download(make_job, stage._wanted(workspace), options):
-        workspace.commit_parts("images", [batch.stored], Commit("download", "f", complete=False))
+        workspace.commit_parts("images", batch.stored, Commit("download", "f", complete=False))
         seen.append(list(batch.done))
     return seen
 
@@ -249,6 +353,36 @@ def test_a_killed_downloader_loses_no_photo_and_doubles_none(
     fill(undisturbed, addresses())
     run(undisturbed, settings_for(server))
     assert contents(workspace) == contents(undisturbed)
+
+
+class FullDisk(stage.PhotoJob):
+    """Finds no room for its second batch."""
+
+    _stored = 0
+
+    def store(self, rows: list[dict[str, Any]]) -> Any:
+        self._stored += 1
+        if self._stored == 2:
+            raise CannotWrite("cannot be written: No space left on device", "images", "make room")
+        return super().store(rows)
+
+
+def test_a_full_disk_ends_the_run_with_its_own_error_and_costs_nothing_committed(
+    ray_local: None, workspace_path: Path, server: Server
+) -> None:
+    workspace, settings = Workspace(workspace_path), settings_for(server)
+    fill(workspace, addresses())
+    make_job = partial(FullDisk, workspace, settings.download, dict(settings.source.resolve), False)
+
+    def download_all() -> None:
+        for batch in download(make_job, stage._wanted(workspace), DownloadOptions(batch_rows=5)):
+            workspace.commit_parts("images", batch.stored, Commit("download", "f", complete=False))
+
+    with pytest.raises(CannotWrite, match="No space left"):
+        download_all()
+    assert len(contents(workspace)) == 5
+    run(workspace, settings, resume=True)
+    assert [row["status"] for row in contents(workspace)] == ["ok"] * (N - 1)
 
 
 def test_a_downloader_that_always_dies_ends_the_run_with_what_there_is(

@@ -138,6 +138,43 @@ def test_a_name_that_turns_private_later_is_refused_then(monkeypatch: pytest.Mon
         asyncio.run(look_up_twice())
 
 
+def test_connections_kept_for_later_are_bounded_whatever_the_number_of_hosts() -> None:
+    limit, n_hosts, opened, most = 4, 30, set(), [0]
+
+    class Counting(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+            opened.add(self)
+            most[0] = max(most[0], len(opened))
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            opened.discard(self)
+
+        def data_received(self, data: bytes) -> None:
+            assert isinstance(self.transport, asyncio.Transport)
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def go() -> int:
+        server = await asyncio.get_running_loop().create_server(Counting, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        hosts = [f"h{i}.test" for i in range(n_hosts)]
+        guard = connector({host: f"127.0.0.1:{port}" for host in hosts}, allow_private=False, limit=limit)
+        async with aiohttp.ClientSession(connector=guard) as session:
+
+            async def get(host: str) -> str:
+                async with session.get(f"http://{host}/") as answer:
+                    return await answer.text()
+
+            assert await asyncio.gather(*map(get, hosts * 3)) == ["ok"] * 3 * n_hosts
+            await asyncio.sleep(0)
+            kept = len(opened)
+        server.close()
+        return kept
+
+    assert asyncio.run(go()) <= 2 * limit
+    assert most[0] < n_hosts / 2  # the server hears of a closed connection a little later
+
+
 def test_private_addresses_are_open_where_the_user_allows_them() -> None:
     assert fetch("http://127.0.0.1:PORT/x", allow_private=True).endswith(" /x")
 

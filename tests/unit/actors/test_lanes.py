@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.lanes import Traffic, fetch_all
+from actors.circuit import CircuitOptions
+from actors.lanes import Traffic, Unanswered, fetch_all
 from actors.outcomes import RateLimited, Transient
 from actors.paced import Backoff
 
@@ -145,3 +146,77 @@ def test_closing_cancels_what_is_under_way() -> None:
         assert hosts.active["all"] == 0
 
     asyncio.run(take_one())
+
+
+class Diary(Hosts):
+    """Writes down who starts and who ends."""
+
+    def __init__(self) -> None:
+        super().__init__({"a": 0.01})
+        self.events: list[str] = []
+
+    async def fetch(self, item: str) -> str:
+        self.events.append("start")
+        row = await super().fetch(item)
+        self.events.append("end")
+        return row
+
+
+def test_a_hosts_first_item_goes_alone() -> None:
+    hosts = Diary()
+    run(hosts, [f"a/{i}" for i in range(9)], Traffic(in_flight=8, per_lane=8))
+    assert hosts.events[:10] == ["start", "end", *["start"] * 8]
+
+
+class Outage(Hosts):
+    """Gives no answer until a moment, in seconds from the first request."""
+
+    def __init__(self, back_after_s: float) -> None:
+        super().__init__({"good": 0.001})
+        self.back_after_s = back_after_s
+
+    async def fetch(self, item: str) -> str:
+        row = await super().fetch(item)
+        now, began = time.monotonic(), self.times[self.lane(item)][0]
+        if item.startswith("down") and now < began + self.back_after_s:
+            raise Unanswered("no route")
+        return row
+
+
+QUICK_CIRCUIT = CircuitOptions(
+    failures_to_open=3, first_s=0.02, cap_s=0.05, give_up_after_s=1.5, first_answer_s=1.5
+)
+
+
+def test_an_outage_costs_no_item() -> None:
+    """Each item would have used up its tries many times over."""
+    hosts = Outage(back_after_s=0.6)
+    items = [f"down/{i}" for i in range(40)]
+    rows = run(hosts, items, Traffic(in_flight=8, per_lane=8, backoff=QUICK, circuit=QUICK_CIRCUIT))
+    assert all(row.startswith("row") for _, row in rows)
+    assert sum(hosts.tries.values()) < 40 + 8 + 40  # a look every 0.05 s, not 8 tries
+
+
+def test_a_host_that_stays_down_is_given_up_with_few_requests_and_holds_up_nobody() -> None:
+    hosts = Outage(back_after_s=60.0)
+    items = [f"down/{i}" for i in range(40)] + [f"good/{i}" for i in range(200)]
+    rows = run(hosts, items, Traffic(in_flight=4, per_lane=4, backoff=QUICK, circuit=QUICK_CIRCUIT))
+    failed = {row for _, row in rows if not row.startswith("row")}
+    assert failed == {f"gave up down/{i}: no route" for i in range(40)}
+    assert sum(n for item, n in hosts.tries.items() if item.startswith("down")) < 60
+    assert hosts.times["good"][-1] < hosts.times["down"][-1]
+
+
+def test_items_that_never_get_an_answer_do_not_keep_their_host_down_for_the_others() -> None:
+    poison = {f"down/{i}" for i in range(QUICK_CIRCUIT.failures_to_open)}
+
+    class Poisoned(Hosts):
+        async def fetch(self, item: str) -> str:
+            row = await super().fetch(item)
+            if item in poison:
+                raise Unanswered("hung up")
+            return row
+
+    items = [f"down/{i}" for i in range(10)]
+    rows = run(Poisoned(), items, Traffic(in_flight=1, per_lane=1, backoff=QUICK, circuit=QUICK_CIRCUIT))
+    assert {items[index] for index, row in rows if not row.startswith("row")} == poison

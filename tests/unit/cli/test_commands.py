@@ -62,8 +62,13 @@ def test_every_stage_is_a_command_with_the_options_of_run_all() -> None:
     whole = {parameter.name for parameter in commands["run-all"].params}
     for stage in STAGE_NAMES:
         alone = {parameter.name for parameter in commands[stage].params}
-        assert alone - {"refresh"} == whole - {"from_stage", "until"}
+        own = {"refresh", "retry_failed", "detector", "model", "curve", "truth", "backbone", "layers",
+               "weights_file"}  # fmt: skip
+        assert alone - own == whole - {"from_stage", "until"}
         assert ("refresh" in alone) == (stage == "collect")
+        assert ("retry_failed" in alone) == (stage == "download")
+        assert ("curve" in alone) == (stage == "faces")
+        assert ("layers" in alone) == (stage in ("features", "classify"))
 
 
 @pytest.mark.parametrize("command", [(), ("config",), ("faces",), ("run-all",), ("export",), ("simulate",)])
@@ -96,6 +101,36 @@ def test_options_reach_the_pipeline_as_settings(
     assert settings.source.allow_private_addresses
     assert (settings.faces.size_px, settings.features.batch_size) == (400, 8)
     assert json.loads(result.stdout.splitlines()[-1])["event"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], None),
+        (["--retry-failed"], "all"),
+        (["--retry-failed", "--json"], "all"),
+        (["--retry-failed", "gone"], "gone"),
+        (["--retry-failed=timeout", "--json"], "timeout"),
+    ],
+)
+def test_failures_are_tried_again_by_cause(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str | None
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def spy(*_: object, **chosen: Any) -> pipeline.RunSummary:
+        seen.update(chosen)
+        return pipeline.RunSummary("r", (), 1.0, "report/index.html")
+
+    monkeypatch.setattr(pipeline, "run_all", spy)
+    call("download", "-w", workspace.uri, *arguments)
+    assert seen["retry_failed"] == expected
+
+
+def test_an_unknown_cause_is_a_usage_error_that_names_the_known(workspace: Workspace) -> None:
+    message = call("download", "-w", workspace.uri, "--retry-failed", "moon", code=2).stderr
+    assert "'moon' is no cause of failure" in message
+    assert "all, gone, disallowed" in message
 
 
 def test_run_all_ends_with_the_reports_path_on_stdout(

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import ResolveResult
 
 from actors.lanes import Traffic, fetch_all
 from actors.paced import Backoff
+from raylike import connections, fetching
 from raylike.config import DownloadSettings
+from raylike.descriptors import plan
 from raylike.stages import download
 from raylike.stages.download import Photo, PhotoJob
 from raylike.workspace import Workspace
@@ -35,6 +39,9 @@ def body(data: bytes, status: int = 200, **headers: str) -> Answer:
         return web.Response(body=data, status=status, headers={"Content-Type": "image/jpeg", **named})
 
     return answer
+
+
+NO_RULES = body(b"no rules here", 404)
 
 
 def redirect(target: str) -> Answer:
@@ -89,10 +96,15 @@ def fetch(answer: Answer, settings: DownloadSettings = SETTINGS, path: str = "/a
 
 
 def fetch_many(
-    answer: Answer, places: list[str], settings: DownloadSettings = SETTINGS
+    answer: Answer,
+    places: list[str],
+    settings: DownloadSettings = SETTINGS,
+    robots: Answer = NO_RULES,
+    traffic: Traffic = TRAFFIC,
 ) -> list[dict[str, Any]]:
     async def go() -> list[dict[str, Any]]:
         app = web.Application()
+        app.router.add_get("/robots.txt", robots)
         app.router.add_get("/{path:.*}", answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -101,7 +113,7 @@ def fetch_many(
         items = [Photo(f"p{i}", place, is_file=False) for i, place in enumerate(places)]
         try:
             async with PhotoJob(Workspace("unused"), settings, resolve, allow_private=False) as job:
-                rows = [row async for row in fetch_all(job, items, TRAFFIC)]
+                rows = [row async for row in fetch_all(job, items, traffic)]
         finally:
             await runner.cleanup()
         return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
@@ -206,6 +218,83 @@ def test_lasting_faults_are_not_tried_again(failure: Answer) -> None:
     assert server.hits == 1
 
 
+class Strict:
+    """Refuses the third request, asks for a second of patience, and counts who comes within it."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.refused_at = float("inf")
+        self.too_early = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.hits += 1
+        if self.hits == 3:
+            self.refused_at = time.monotonic()
+            return await body(b"", 429, Retry_After="1")(request)
+        self.too_early += self.refused_at < time.monotonic() < self.refused_at + 1.0
+        return await body(photo())(request)
+
+
+def test_a_host_is_left_in_peace_for_as_long_as_it_asks() -> None:
+    server, settings = Strict(), SETTINGS.model_copy(update={"per_host": 1})
+    traffic = Traffic(per_lane=1, backoff=TRAFFIC.backoff)
+    rows = fetch_many(server.answer, [f"http://{HOST}/{i}.jpg" for i in range(6)], settings, traffic=traffic)
+    assert [row["status"] for row in rows] == ["ok"] * 6
+    assert (server.hits, server.too_early) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, None), ("0", 0), ("120", 120), (" 7 ", 7), ("soon", None), ("-3", None), ("1.5", None),
+     ("Fri, 31 Dec 1999 23:59:59 GMT", 0), ("Fri, 31 Dec 9999 23:59:59 GMT", fetching.LONGEST_WAIT_S),
+     ("9" * 400, fetching.LONGEST_WAIT_S)],
+)  # fmt: skip
+def test_how_long_a_server_asks_to_wait(text: str | None, seconds: float | None) -> None:
+    assert fetching._retry_after_s(text) == seconds
+
+
+def test_a_name_that_turns_private_between_robots_txt_and_photo_is_refused_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """127.0.0.2 stands for a public address; the photo's own look-up gives 127.0.0.1."""
+    looked_up = iter(["127.0.0.2", "127.0.0.1"])
+    port = 0
+
+    async def resolve(self: Any, host: str, *_: Any) -> list[ResolveResult]:
+        ip = next(looked_up)
+        return [ResolveResult(hostname=host, host=ip, port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    monkeypatch.setattr(connections.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(connections, "is_public", lambda address: str(address) == "127.0.0.2")
+    monkeypatch.setattr(connections, "DNS_CACHE_S", 0)
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.path)
+        return web.Response(
+            status=404 if request.path == "/robots.txt" else 200, headers={"Connection": "close"}
+        )
+
+    async def go() -> dict[str, Any]:
+        nonlocal port
+        app = web.Application()
+        app.router.add_get("/{path:.*}", answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "0.0.0.0", 0).start()
+        port = runner.addresses[0][1]
+        try:
+            async with PhotoJob(Workspace("unused"), SETTINGS, {}, allow_private=False) as job:
+                return await job.fetch(Photo("p", f"http://rebinding.test:{port}/a.jpg", is_file=False))
+        finally:
+            await runner.cleanup()
+
+    row = asyncio.run(go())
+    assert row["status"] == "refused_address"
+    assert "127.0.0.1" in row["error"]
+    assert seen == ["/robots.txt"]
+
+
 def test_redirects_are_followed_as_far_as_allowed() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         left = int(request.path.strip("/"))
@@ -245,6 +334,26 @@ def test_files_pass_the_same_checks(tmp_path: Path) -> None:
     assert read(pipe)["status"] == "not_an_image"
     assert read(tmp_path)["status"] == "unreadable"
     assert read(tmp_path / "missing.jpg")["status"] == "gone"
+
+
+@pytest.mark.parametrize(
+    ("n_photos", "cpus", "actors"),
+    [(0, 4, 1), (100, 4, 1), (2499, 4, 1), (5000, 2, 2), (5000, 16, 2), (120_000, 4, 4), (120_000, 64, 8)],
+)
+def test_how_many_processes_are_worth_it(n_photos: int, cpus: int, actors: int) -> None:
+    assert download.plan_actors(n_photos, cpus) == actors
+
+
+def test_the_plan_states_connections_and_descriptors_and_what_did_not_fit() -> None:
+    settings = DownloadSettings(in_flight=500, per_host=400)
+    fits = download._plan(settings, 2, plan(500, 4096), 4096)
+    assert fits == (
+        "download: 2 processes, 500 at once in each, 400 from one host; "
+        "at most 1000 connections and 1256 descriptors in each"
+    )
+    lowered = download._plan(settings, 2, plan(500, 1024), 1024)
+    assert "384 at once in each, 384 from one host" in lowered
+    assert "download.in_flight = 500 does not fit into the limit of 1024" in lowered
 
 
 def test_the_job_takes_no_secret_along() -> None:
