@@ -1,7 +1,8 @@
 """The cut on stored detections: which photos show a person.
 
 Detectors propose faces with a confidence and all are kept in the faces table, so the cut can be moved
-without looking at a photo again. Knows the faces table's columns. Knows nothing of detectors.
+without looking at a photo again. Knows the faces table's columns. Of detectors, knows only that each
+has a default cut.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raylike.config import FacesSettings
+from raylike.vision import detectors
 
 KEPT = ""
 UNDECODABLE = "undecodable"
@@ -28,7 +30,7 @@ def count_faces(faces: pa.Table, settings: FacesSettings) -> NDArray[np.int64]:
     owner = pc.list_parent_indices(lists).to_numpy()
     confidence = pc.struct_field(boxes, "confidence").to_numpy(zero_copy_only=False)
     area = pc.struct_field(boxes, "area_fraction").to_numpy(zero_copy_only=False)
-    counts = (confidence >= settings.min_confidence) & (area >= settings.min_area_fraction)
+    counts = (confidence >= detectors.min_confidence(settings)) & (area >= settings.min_area_fraction)
     return np.bincount(owner[counts], minlength=faces.num_rows)
 
 

@@ -19,7 +19,7 @@ from raylike import photo_stream
 from raylike.config import FacesSettings
 from raylike.stage import StageContext, StageReport
 from raylike.tables import FACES
-from raylike.vision import decode, faces
+from raylike.vision import decode, detectors
 from raylike.workspace import Workspace
 
 COMMIT_EVERY = 500
@@ -28,15 +28,18 @@ COMMIT_EVERY = 500
 NO_FACE: dict[str, Any] = {"n_faces": 0, "faces": [], "confidence": float("-inf"), "area_fraction": 0.0}
 
 
-def find_faces(units: pa.Table, workspace: Workspace, settings: FacesSettings) -> pa.Table:
+def find_faces(
+    units: pa.Table, workspace: Workspace, settings: FacesSettings, model: detectors.Model | None = None
+) -> pa.Table:
     """Look at the photos of some units; runs in Ray's workers.
 
-    A task and not an actor: a cascade is built in 20 ms, and no process has to be started for it.
+    A task and not an actor: no process has to be started for it. Each builds its detector once.
     """
     decode.use_threads(1)  # one process a core: OpenCV's own threads would fight over it
-    detector = faces.create(settings)
+    detector = detectors.built(settings, model)
+    told = {"detector": settings.detector, "model": None if model is None else model.sha256}
     rows = [
-        {"post_id": post_id, "detector": detector.name, **_look(photo, detector, settings.size_px)}
+        {"post_id": post_id, **told, **_look(photo, detector)}
         for post_id, photo in photo_stream.read(workspace, units.to_pylist())
     ]
     metrics = StageMetrics("faces")
@@ -45,22 +48,14 @@ def find_faces(units: pa.Table, workspace: Workspace, settings: FacesSettings) -
     return pa.Table.from_pylist(rows, schema=FACES.schema)
 
 
-def _look(photo: bytes, detector: faces.FaceDetector, size_px: int) -> dict[str, Any]:
+def _look(photo: bytes, detector: detectors.FaceDetector) -> dict[str, Any]:
     """What the detector proposes, as columns of `faces`, in px of the upright photo."""
-    picture = decode.decode(photo, at_least_px=size_px, colour=detector.colour)
+    picture = decode.decode(photo, at_least_px=detector.at_least_px, colour=detector.colour)
     if picture is None:
         return {**NO_FACE, "status": "undecodable"}
-    picture = decode.fit(picture, size_px)
     height, width = picture.pixels.shape[:2]
     found = [
-        {
-            "x": face.x * picture.scale,
-            "y": face.y * picture.scale,
-            "width": face.width * picture.scale,
-            "height": face.height * picture.scale,
-            "confidence": face.confidence,
-            "area_fraction": face.width * face.height / (width * height),
-        }
+        _row(face.scaled(picture.scale), width * height * picture.scale**2)
         for face in detector.detect(picture.pixels)
     ]
     if not found:
@@ -74,30 +69,57 @@ def _look(photo: bytes, detector: faces.FaceDetector, size_px: int) -> dict[str,
     }
 
 
+def _row(face: detectors.Face, photo_px: float) -> dict[str, Any]:
+    """A face as the table keeps it; `photo_px` is the area of its photo."""
+    return {
+        "x": face.x,
+        "y": face.y,
+        "width": face.width,
+        "height": face.height,
+        "confidence": face.confidence,
+        "area_fraction": face.width * face.height / photo_px,
+        "landmarks": [{"x": x, "y": y} for x, y in face.landmarks] or None,
+    }
+
+
 def run(context: StageContext) -> StageReport:
-    """Look at the photos of the cohort that were not looked at yet."""
+    """Look at the photos of the cohort that were not looked at yet.
+
+    Raises
+    ------
+    ConfigError, InputDataError, ServiceUnavailable : if the detector or its model cannot be had
+    """
     workspace, settings = context.workspace, context.settings.faces
+    model = detectors.kind(settings.detector).load(settings)
     kept = workspace.read("cohort", ["post_id"], where=pc.field("kept"))["post_id"].to_pylist()
     wanted = set(kept) & photo_stream.downloaded(workspace)
-    done = workspace.keys("faces") if context.resume else set()
+    resume = context.resume and _same_model(workspace, model)
+    done = workspace.keys("faces") if resume else set()
     todo = wanted - done
-    if not context.resume:
+    if not resume:
+        workspace.make(FACES, context.commit.partial())
         workspace.write("faces", FACES.empty(), context.commit.partial())
     context.progress.expect(len(todo), "photos")
-    for rows in _batches(_detect(context, todo) if todo else iter(()), COMMIT_EVERY):
+    for rows in _batches(_detect(context, todo, model) if todo else iter(()), COMMIT_EVERY):
         workspace.append("faces", rows, context.commit.partial())
     workspace.seal("faces", context.commit)
-    return _report(context, wanted, settings)
+    return _report(context, wanted, model)
 
 
-def _detect(context: StageContext, todo: set[str]) -> Iterator[pa.Table]:
+def _same_model(workspace: Workspace, model: detectors.Model | None) -> bool:
+    """Whether all rows so far come from this model file; settings only name its path."""
+    seen = workspace.read("faces", ["model"]).column("model").unique().to_pylist()
+    return not set(seen) - {None if model is None else model.sha256}
+
+
+def _detect(context: StageContext, todo: set[str], model: detectors.Model | None) -> Iterator[pa.Table]:
     """Rows of `faces` as they are found, in no particular order."""
     from ray.data import TaskPoolStrategy
 
     settings = context.settings.faces
     found = photo_stream.units(context.workspace, todo, "photos -> faces").map_batches(
         find_faces,
-        fn_kwargs={"workspace": context.workspace, "settings": settings},
+        fn_kwargs={"workspace": context.workspace, "settings": settings, "model": model},
         batch_format="pyarrow",
         batch_size=None,
         compute=TaskPoolStrategy(size=settings.processes),
@@ -119,15 +141,13 @@ def _batches(tables: Iterator[pa.Table], n_rows: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _report(context: StageContext, wanted: set[str], settings: FacesSettings) -> StageReport:
+def _report(context: StageContext, wanted: set[str], model: detectors.Model | None) -> StageReport:
     rows = context.workspace.read("faces", ["post_id", "status", "n_faces"])
     rows = rows.filter(pc.is_in(rows["post_id"], value_set=pa.array(sorted(wanted), pa.string())))
     statuses = Counter(rows["status"].to_pylist())
     statuses.pop("ok", None)
     with_face = pc.sum(pc.greater(rows["n_faces"], 0)).as_py() or 0
-    return StageReport(
-        rows_in=len(wanted),
-        rows_out=rows.num_rows,
-        failed=dict(statuses),
-        notes=(f"{with_face} of {rows.num_rows} photos with a proposed face",),
-    )
+    notes = [f"{with_face} of {rows.num_rows} photos with a proposed face"]
+    if model is not None:
+        notes.append(f"model {model.source}, SHA-256 {model.sha256}")
+    return StageReport(rows_in=len(wanted), rows_out=rows.num_rows, failed=dict(statuses), notes=tuple(notes))
