@@ -1,0 +1,45 @@
+"""A thousand hostile files, imported and downloaded: each is accounted for, by its cause."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from raylike import Workspace
+from tests.hostile_folder import NO_SUCH_FILE, write_folder
+from tests.pipeline.conftest import raylike
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+
+N = 1000
+
+
+def test_every_file_of_a_hostile_folder_is_accounted_for_by_cause(tmp_path: Path, ray_tmpdir: Path) -> None:
+    uri = tmp_path / "workspace"
+    folder = write_folder(tmp_path / "photos", N)
+    command = ["import", str(folder.table), "--images", str(tmp_path / "photos"), "--workspace", str(uri)]
+    imported = raylike(command, ray_tmpdir)
+    assert imported.exit_code == 0, imported.stderr
+    folder.turn()
+    options = ["--source", "files", "--until", "download", "--no-dashboard", "--set", "ray.num_cpus=2"]
+    outcome = raylike(["run-all", "--workspace", str(uri), *options], ray_tmpdir)
+    assert outcome.exit_code == 0, outcome.stderr
+
+    posts = Workspace(uri).read("posts", ["post_id", "image_url"])
+    images = Workspace(uri).read("images", ["post_id", "status", "bytes", "phash", "error"])
+    rows = posts.join(images, "post_id", join_type="full outer").to_pylist()
+    status_of = {row["image_url"]: row["status"] for row in rows}
+    for path, kind in folder.files:
+        assert status_of.get(str(path), NO_SUCH_FILE) == kind.fate, kind.title
+    for row in rows:
+        assert (row["bytes"] is not None) == (row["status"] == "ok")
+        assert (row["error"] is not None) == (row["status"] != "ok")
+
+    report = imported.events[0]
+    statuses = Counter(status_of.values())
+    assert Counter(report["rejected"]) + statuses == folder.fates
+    assert sum(folder.fates.values()) == report["rows_in"] == N + len(folder.bad_rows)
+    download = next(event for event in outcome.of("stage_finished") if event["stage"] == "download")
+    assert download["failed"] == {status: n for status, n in statuses.items() if status != "ok"}
