@@ -13,7 +13,7 @@ STAGES: dict[str, str] = {
     "download": "Fetch the photos",
     "faces": "Find faces, with a confidence for each",
     "labels": "Call photos good or bad; choose folds and test set",
-    "features": "Compute AlexNet's fc6 and fc7 of every photo",
+    "features": "Compute what a network sees in every photo: AlexNet's fc6, fc7",
     "classify": "Fit and score linear SVM, random forest, SVM by SGD",
     "finetune": "Fine-tune the network with Ray Train",
     "tune": "Search learning rate and weight decay with Ray Tune",

@@ -79,7 +79,7 @@ def split(backbone: Backbone, trainable: Trainable, seed: int = 0) -> tuple[nn.M
     with torch.no_grad():
         head.weight.normal_(0, HEAD_STD, generator=generator)
         head.bias.zero_()
-    below = [Normalise(backbone), *network[:-1]]
+    below = [Normalise(backbone.framing), *network[:-1]]
     if trainable == "all":
         return None, _writable(nn.Sequential(*below, *classifier[:-1], head))
     first = FIRST_TRAINED[trainable]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raylike import photo_stream
+from raylike import feature_rows, photo_stream
 from raylike.vision import crops, decode
 from raylike.workspace import Workspace
 
@@ -134,8 +134,10 @@ def _looked_at(
 
 def _rows_of(workspace: Workspace, table: str, layer: str, position: dict[str, int]) -> Chunks:
     """Both orientations of each photo, a part of the table at a time: a part holds both."""
+    counts = feature_rows.in_force(workspace, table)
     for group in workspace.row_groups(table):
-        features = workspace.read_row_group(group.file, group.index, ["post_id", "flipped", layer])
+        columns = ["post_id", "flipped", "recipe", layer]
+        features = workspace.read_row_group(group.file, group.index, columns).filter(counts)
         rows = np.array([position.get(post, -1) for post in features["post_id"].to_pylist()])
         flipped = features["flipped"].to_numpy()
         column = features[layer].combine_chunks()

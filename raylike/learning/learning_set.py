@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from raylike import feature_rows
 from raylike.errors import StageError
 from raylike.learning.photos import Photos
 from raylike.learning.splits import TEST
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from raylike.config import FinetuneSettings
+    from raylike.config import FinetuneSettings, Settings
     from raylike.learning.finetune import Material
     from raylike.learning.inputs import Inputs
     from raylike.vision.backbones import Backbone
@@ -33,14 +34,25 @@ FEATURES_BELOW = {"fc7": "fc6", "head": "fc7"}
 """Column of the features table that is the input of the first layer to move."""
 
 
+def with_alexnet(settings: Settings) -> Settings:
+    """The same settings, with AlexNet for the network: the only one that is fine-tuned, whatever
+    `features.backbone` is."""
+    features = settings.features
+    if features.backbone == "alexnet":
+        return settings
+    own = features.model_copy(update={"backbone": "alexnet", "weights_file": None, "layers": ()})
+    return settings.model_copy(update={"features": own})
+
+
 def read(workspace: Workspace) -> Photos:
     """All labelled photos, in order of their ids. Raises `StageError` where nothing can be learned."""
-    rows = workspace.read("labels", ["post_id", "user_id", "label", "fold"]).sort_by("post_id")
+    rows = workspace.read("labels", ["post_id", "user_id", "label", "fold", "ratio"]).sort_by("post_id")
     photos = Photos(
         ids=np.array(rows.column("post_id").to_pylist(), dtype=str),
         groups=np.array(rows.column("user_id").to_pylist(), dtype=str),
         labels=rows.column("label").to_numpy(),
         folds=rows.column("fold").to_numpy(),
+        ratios=rows.column("ratio").to_numpy(),
     )
     check(photos)
     return photos
@@ -120,7 +132,8 @@ def _features_below(
     last = workspace.last_commit(table)
     if layer is None or last is None or last.state.get("weights") != backbone.weights:
         return None
-    if not set(photos.ids.tolist()) <= workspace.keys(table):
+    rows = workspace.read(table, ["post_id"], where=feature_rows.in_force(workspace, table))
+    if not set(photos.ids.tolist()) <= set(rows["post_id"].to_pylist()):
         return None
     return inputs.from_features(workspace, table, layer, photos.ids, _key(workspace, table, layer))
 

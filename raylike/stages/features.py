@@ -3,27 +3,38 @@
 Photos stream through Ray Data past model processes. A process decodes, computes and writes Parquet
 parts itself: 64 kB of features a photo never travel, only each part's entry comes back to be
 committed.
+
+A photo is computed once. Each row says which file (`sha256`) by which recipe (`Backbone.recipe`) it was
+computed from; rows stay when their post is no longer labelled and when the recipe changes, and count
+again when either comes back (`feature_rows.py`). A post whose very file was computed for another post
+gets a copy of that row. Only rows of a post whose file has become another one are taken out.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from actors.metrics import StageMetrics
-from raylike import cluster, photo_stream, tables
+from raylike import cluster, feature_rows, photo_stream, tables
 from raylike.config import FeaturesSettings
 from raylike.stage import StageContext, StageReport
-from raylike.workspace import Part, Workspace
+from raylike.workspace import Commit, Part, Workspace
 
 if TYPE_CHECKING:
     import ray.data
 
-    from raylike.vision.backbones import Backbone
+    from raylike.vision.backbones import Backbone, Precision
 
 UNITS_PER_PART = 4
 """Row groups of photos that become one Parquet part: 16 MiB of AlexNet's two layers, both ways round."""
@@ -32,122 +43,251 @@ PHOTOS_PER_TURN = 64
 """With few photos, parts are smaller, so that all processes end together."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a model process is told besides the network's weights."""
+
+    table: str
+    weights: str
+    recipe: str
+    precision: Precision
+    settings: FeaturesSettings
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo: whose, the hash of its file, and uint8 pixels (side, side, 3), RGB."""
+
+    post_id: str
+    sha256: str
+    crop: NDArray[np.uint8]
+
+
 class ExtractFeatures:
     """A backbone in a process of its own: photos in, entries of written Parquet parts out."""
 
     def __init__(
-        self,
-        backbone_ref: ray.ObjectRef[Backbone],
-        pool: cluster.Pool,
-        workspace: Workspace,
-        settings: FeaturesSettings,
+        self, backbone_ref: ray.ObjectRef[Backbone], pool: cluster.Pool, workspace: Workspace, job: Job
     ) -> None:
         import ray
         import torch
 
-        from raylike.vision import decode
-        from raylike.vision.networks import FeatureExtractor
+        from raylike.vision import decode, networks
 
         decode.use_threads(1)
         torch.set_num_threads(pool.threads)
         backbone = ray.get(backbone_ref)
         self._device = torch.device("cuda" if pool.num_gpus else "cpu")
-        self._extract = FeatureExtractor(backbone).to(self._device).eval()
-        self._weights = backbone.weights
-        self._table = f"features/{backbone.name}"
+        self._extract = networks.extractor(backbone, job.precision).to(self._device)
+        self._layers, self._framing = backbone.layers, backbone.framing
         self._workspace = workspace
-        self._orientations = (False, True) if settings.mirrored else (False,)
-        self._batch_size = settings.batch_size
+        self._job = job
+        self._orientations = (False, True) if job.settings.mirrored else (False,)
+        # With a GPU, threads decode ahead of it. Without one they would only share the model's processor.
+        self._decoders = ThreadPoolExecutor(pool.threads) if pool.num_gpus else None
         self._metrics = StageMetrics("features")
 
     def __call__(self, units: pa.Table) -> pa.Table:
         """Compute and write the features of the photos of some units."""
-        parts = []
-        ids, crops, undecodable = self._crops(units)
-        for flipped in self._orientations:
-            parts += [self._rows(ids, crops, flipped)] if ids else []
-        self._metrics.done(len(ids))
-        self._metrics.failed("undecodable", undecodable)
-        part = self._workspace.write_part(self._table, pa.concat_tables(parts)) if parts else Part("", 0, 0)
+        seen = Counter[bool]()
+        rows: dict[bool, list[pa.Table]] = {flipped: [] for flipped in self._orientations}
+        photos = self._decoded(units, seen)
+        while batch := list(islice(photos, self._job.settings.batch_size)):
+            crops = np.stack([photo.crop for photo in batch])
+            for flipped in self._orientations:
+                rows[flipped].append(self._rows(batch, crops, flipped))
+        self._metrics.done(seen[True])
+        self._metrics.failed("undecodable", seen[False])
+        part = Part("", 0, 0)
+        if seen[True]:
+            tables = [table for flipped in self._orientations for table in rows[flipped]]
+            part = self._workspace.write_part(self._job.table, pa.concat_tables(tables))
         return pa.table(
             {
                 "path": [part.path],
                 "byte_size": [part.byte_size],
                 "rows": [part.rows],
-                "photos": [len(ids)],
-                "undecodable": [undecodable],
+                "photos": [seen[True]],
+                "undecodable": [seen[False]],
             }
         )
 
-    def _crops(self, units: pa.Table) -> tuple[list[str], NDArray[np.uint8], int]:
-        """Ids and uint8 crops of shape (n, height, width, 3) of photos, and how many cannot be decoded."""
+    def _decoded(self, units: pa.Table, seen: Counter[bool]) -> Iterator[Photo]:
+        """The photos that can be decoded; `seen` counts those that can, and those that cannot."""
+        files = photo_stream.read(self._workspace, units.to_pylist())
+        look = map if self._decoders is None else self._decoders.map
+        for photo in look(self._look, files):
+            seen[photo is not None] += 1
+            if photo is not None:
+                yield photo
+
+    def _look(self, post: tuple[str, bytes]) -> Photo | None:
         from raylike.vision.crops import preprocess
 
-        ids, crops, undecodable = [], [], 0
-        for post_id, photo in photo_stream.read(self._workspace, units.to_pylist()):
-            crop = preprocess(photo)
-            if crop is None:
-                undecodable += 1
-                continue
-            ids.append(post_id)
-            crops.append(crop)
-        return ids, np.stack(crops) if crops else np.empty((0, 0, 0, 3), np.uint8), undecodable
+        post_id, file = post
+        crop = preprocess(file, self._framing.square_px, self._framing.input_px)
+        return None if crop is None else Photo(post_id, hashlib.sha256(file).hexdigest(), crop)
 
-    def _rows(self, ids: list[str], crops_NHWC: NDArray[np.uint8], flipped: bool) -> pa.Table:
+    def _rows(self, batch: list[Photo], crops_NHWC: NDArray[np.uint8], flipped: bool) -> pa.Table:
         import torch
 
-        batches = []
-        for start in range(0, len(ids), self._batch_size):
-            crops = torch.from_numpy(crops_NHWC[start : start + self._batch_size]).to(self._device)
-            with torch.inference_mode():
-                layers = self._extract(crops.flip(2) if flipped else crops)
-            batches.append([layer.float().cpu().numpy() for layer in layers])
+        crops = torch.from_numpy(crops_NHWC).to(self._device)
+        with torch.inference_mode():
+            layers = self._extract(crops.flip(2) if flipped else crops)
+        n = len(batch)
         columns = {
-            layer: _fixed_size_lists(np.concatenate(values))
-            for layer, values in zip(
-                tables.FEATURE_LAYERS["alexnet"], zip(*batches, strict=True), strict=True
-            )
+            layer: _fixed_size_lists(values.cpu().numpy())
+            for layer, values in zip(self._layers, layers, strict=True)
         }
-        n = len(ids)
-        return pa.table({"post_id": ids, "flipped": [flipped] * n, "weights": [self._weights] * n, **columns})
+        return pa.table(
+            {
+                "post_id": [photo.post_id for photo in batch],
+                "flipped": [flipped] * n,
+                "weights": [self._job.weights] * n,
+                "sha256": [photo.sha256 for photo in batch],
+                "recipe": [self._job.recipe] * n,
+                **columns,
+            }
+        )
 
 
 def run(context: StageContext) -> StageReport:
-    """Compute the features of the labelled photos that have none yet."""
+    """Compute the features of the labelled photos that have none yet.
+
+    Raises
+    ------
+    ConfigError : for a network, layer or file that there is not, a GPU that is not there
+    InputDataError : for a file that holds another network, or code
+    ServiceUnavailable : if trained weights cannot be had
+    """
     from raylike.vision import backbones
 
     workspace, settings = context.workspace, context.settings.features
     backbone = backbones.load(
-        settings.backbone, settings.weights, context.settings.seed, settings.allow_random
+        settings.backbone,
+        settings.weights,
+        context.settings.seed,
+        settings.allow_random,
+        settings.weights_file,
+        settings.layers,
     )
-    table = f"features/{backbone.name}"
-    wanted = workspace.keys("labels")
-    state = {"weights": backbone.weights}
-    last = workspace.last_commit(table)
-    same_weights = last is not None and dict(last.state) == state
-    done = workspace.keys(table) if context.resume and same_weights else set()
-    if not done:
-        workspace.write(table, tables.features(backbone.name).empty(), context.commit.partial(state))
-    todo = wanted - done
-    context.progress.expect(len(todo), "photos")
-    undecodable: Counter[str] = Counter()
+    gpu = cluster.gpus(context.settings.device) > 0
+    precision = backbones.precision(settings.precision, gpu=gpu)
+    recipe = backbone.recipe(precision, mirrored=settings.mirrored)
+    table = tables.features_name(settings.backbone, settings.layers)
+    commit = context.commit.partial({feature_rows.WEIGHTS: backbone.weights, feature_rows.RECIPE: recipe})
+    _put_in_force(workspace, table, backbone, commit)
+
+    files = _files(workspace)
+    known = _computed(workspace, table)
+    outdated = {
+        post
+        for post, file in known.items()
+        if post in files and (context.forced or files[post] not in (None, file))
+    }
+    _take_out(workspace, table, outdated, commit)
+    known = {post: file for post, file in known.items() if post not in outdated}
+    todo, copies = _plan(files, known)
+    context.progress.expect(len(todo) + len(copies), "photos")
+    undecodable = 0
     if todo:
-        for entry in _extract(context, backbone, todo).iter_rows():
+        job = Job(table, backbone.weights, recipe, precision, settings)
+        for entry in _extract(context, backbone, job, todo).iter_rows():
             if entry["rows"]:
                 part = Part(entry["path"], entry["byte_size"], entry["rows"])
-                workspace.commit_parts(table, [part], context.commit.partial(state))
-            undecodable["undecodable"] += entry["undecodable"]
+                workspace.commit_parts(table, [part], commit)
+            undecodable += entry["undecodable"]
             context.progress.advance(entry["photos"])
-    workspace.seal(table, context.commit.with_state(state))
+    if copies:
+        copied = _copy(workspace, table, copies, commit)
+        undecodable += len(copies) - copied  # what they are copies of could not be decoded either
+        context.progress.advance(copied)
+    workspace.seal(table, context.commit.with_state(commit.state))
     return StageReport(
-        rows_in=len(wanted),
-        rows_out=len(wanted & workspace.keys(table)),
-        failed={reason: count for reason, count in undecodable.items() if count},
+        rows_in=len(files),
+        rows_out=len(files.keys() & _computed(workspace, table).keys()),
+        failed={"undecodable": undecodable} if undecodable else {},
         notes=(backbone.note,) if backbone.note else (),
     )
 
 
-def _extract(context: StageContext, backbone: Backbone, todo: set[str]) -> ray.data.Dataset:
+def _put_in_force(workspace: Workspace, table: str, backbone: Backbone, commit: Commit) -> None:
+    """Make the table if need be, and let the rows of the commit's recipe count from now on."""
+    from raylike.vision import networks
+
+    known = tables.FEATURE_LAYERS.get(backbone.name, {})
+    layers = known if set(backbone.layers) == set(known) else networks.widths(backbone)
+    workspace.make(tables.features(table, layers), commit)
+    last = workspace.last_commit(table)
+    changed = last is None or last.state.get(feature_rows.RECIPE) != commit.state[feature_rows.RECIPE]
+    workspace.seal(table, commit, other_rows=changed)
+
+
+def _files(workspace: Workspace) -> dict[str, str | None]:
+    """The hash of each labelled post's photo; None where it was not kept, or there is no photo."""
+    images = workspace.read("images", ["post_id", "sha256"])
+    hashes = dict(zip(images["post_id"].to_pylist(), images["sha256"].to_pylist(), strict=True))
+    return {post: hashes.get(post) for post in workspace.keys("labels")}
+
+
+def _computed(workspace: Workspace, table: str) -> dict[str, str]:
+    """The hash of the photo behind each post's rows, of those that count; a part holds both orientations."""
+    plain = feature_rows.in_force(workspace, table) & ~pc.field("flipped")
+    rows = workspace.read(table, ["post_id", "sha256"], where=plain)
+    return dict(zip(rows["post_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
+
+
+def _plan(files: Mapping[str, str | None], known: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
+    """The posts to compute, and those whose file is another post's too: post -> that other."""
+    first: dict[str | None, str] = {file: post for post, file in known.items()}
+    todo, copies = set(), {}
+    for post in sorted(files.keys() - known.keys()):
+        file = files[post]
+        if file is not None and file in first:
+            copies[post] = first[file]
+        else:
+            todo.add(post)
+            first[file] = post
+    return todo, copies
+
+
+def _take_out(workspace: Workspace, table: str, posts: set[str], commit: Commit) -> None:
+    """Take the rows that count of some posts out of the table, a file at a time."""
+    gone = feature_rows.in_force(workspace, table) & pc.field("post_id").isin(list(posts))
+    for file in _with_rows(workspace, table, gone) if posts else ():
+        rest = workspace.read_file(file).filter(~gone)
+        parts = [workspace.write_part(table, rest)] if rest.num_rows else []
+        workspace.commit_parts(table, parts, commit, without=[file], other_rows=True)
+
+
+def _copy(workspace: Workspace, table: str, copies: Mapping[str, str], commit: Commit) -> int:
+    """Give posts the rows of those with the same file, a file of rows at a time; how many posts got them."""
+    wanted: dict[str, list[str]] = {}
+    for post, source in copies.items():
+        wanted.setdefault(source, []).append(post)
+    counts = feature_rows.in_force(workspace, table) & pc.field("post_id").isin(list(wanted))
+    copied: set[str] = set()
+    for file in _with_rows(workspace, table, counts):
+        rows = workspace.read_file(file).filter(counts)
+        pairs = [(i, post) for i, key in enumerate(rows["post_id"].to_pylist()) for post in wanted[key]]
+        posts = [post for _, post in pairs]
+        taken = rows.take([i for i, _ in pairs])
+        taken = taken.set_column(taken.schema.get_field_index("post_id"), "post_id", pa.array(posts))
+        workspace.commit_parts(table, [workspace.write_part(table, taken)], commit)
+        copied.update(posts)
+    return len(copied)
+
+
+def _with_rows(workspace: Workspace, table: str, condition: pc.Expression) -> list[str]:
+    """The table's files that hold rows of which a condition on post and recipe is true."""
+    return [
+        file
+        for file in workspace.files(table)
+        if workspace.read_file(file, ["post_id", "recipe"]).filter(condition).num_rows
+    ]
+
+
+def _extract(context: StageContext, backbone: Backbone, job: Job, todo: set[str]) -> ray.data.Dataset:
     """Entries of Parquet parts as they are written, in no particular order."""
     import ray
     from ray.data import ActorPoolStrategy
@@ -161,10 +301,12 @@ def _extract(context: StageContext, backbone: Backbone, todo: set[str]) -> ray.d
         per_actor=256,
     )
     where = "GPU" if pool.num_gpus else f"{pool.threads} threads"
-    context.progress.note(f"features: {pool.size} x {backbone.name} on {where}, {backbone.weights} weights")
+    context.progress.note(
+        f"features: {pool.size} x {backbone.name} on {where}, {job.precision}, {backbone.weights} weights"
+    )
     return photo_stream.units(context.workspace, todo, "photos -> features").map_batches(
         ExtractFeatures,
-        fn_constructor_args=(ray.put(backbone), pool, context.workspace, settings),
+        fn_constructor_args=(ray.put(backbone), pool, context.workspace, job),
         batch_format="pyarrow",
         batch_size=max(1, min(UNITS_PER_PART, len(todo) // (PHOTOS_PER_TURN * pool.size))),
         compute=ActorPoolStrategy(size=pool.size),

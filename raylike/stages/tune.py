@@ -46,17 +46,19 @@ def run(context: StageContext) -> StageReport:
     StageError : for a part with one class, or if no trial came to a result
     ConfigError : for a GPU that is not there
     """
-    workspace, settings = context.workspace, context.settings
+    workspace, settings = context.workspace, learning_set.with_alexnet(context.settings)
     photos = learning_set.read(workspace)
     n_gpus = cluster.gpus(settings.device)
     chosen = settings.features
-    backbone = backbones.load(chosen.backbone, chosen.weights, settings.seed, chosen.allow_random)
+    backbone = backbones.load(
+        chosen.backbone, chosen.weights, settings.seed, chosen.allow_random, chosen.weights_file
+    )
     folder = f"models/tune/run-{context.commit.digest}"
     if not context.resume:
         workspace.delete_folder(folder)
         workspace.write("trials", TRIALS.empty(), context.commit.partial())
     context.progress.expect(settings.tune.trials, "trials")
-    rows = _search(context, folder, photos, backbone, n_gpus)
+    rows = _search(context, settings, folder, photos, backbone, n_gpus)
     if not rows:
         raise StageError("no trial came to a result", "tune", "search lower learning rates: tune.lr_high")
     workspace.write("trials", pa.Table.from_pylist(rows, schema=TRIALS.schema), context.commit)
@@ -74,14 +76,18 @@ def run(context: StageContext) -> StageReport:
 
 
 def _search(
-    context: StageContext, folder: str, photos: Photos, backbone: Backbone, n_gpus: int
+    context: StageContext,
+    settings: Settings,
+    folder: str,
+    photos: Photos,
+    backbone: Backbone,
+    n_gpus: int,
 ) -> list[dict[str, Any]]:
     """Run the trials that are still to run; rows of `trials`, in order of their start."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    settings: Settings = context.settings
     chosen: TuneSettings = settings.tune
     n_cpus = cluster.cpus()
     at_once = chosen.concurrent or max(1, n_gpus or n_cpus // THREADS)

@@ -1,4 +1,4 @@
-"""What a network sees of a photo: the central square at 256 px, and 224 px of that.
+"""What a network sees of a photo: the central square at 256 px, and 224 px of that, or its own sizes.
 
 The shorter side becomes 256 px, as AlexNet and its descendants were trained. JPEG is decoded at a
 fraction of its size where that still leaves the square 256 px.
@@ -22,10 +22,17 @@ INPUT_PX = 224
 """Side of a network's input; random crops of the square are this large too."""
 
 
-def preprocess(photo: Bytes) -> NDArray[np.uint8] | None:
-    """The central 224 px of the central square: uint8 (224, 224, 3), RGB; None if not decodable."""
-    square = central_square(photo)
-    return None if square is None else centre(square, INPUT_PX)
+def preprocess(
+    photo: Bytes, square_px: int = SQUARE_PX, input_px: int = INPUT_PX
+) -> NDArray[np.uint8] | None:
+    """The central `input_px` of the central square: uint8 (input_px, input_px, 3), RGB.
+
+    Returns
+    -------
+    None for a file that cannot be decoded
+    """
+    square = central_square(photo, square_px)
+    return None if square is None else centre(square, input_px)
 
 
 def central_square(photo: Bytes, side_px: int = SQUARE_PX) -> NDArray[np.uint8] | None:

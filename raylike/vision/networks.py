@@ -1,7 +1,7 @@
-"""AlexNet as torch layers, and the part of it that turns photos into features.
+"""Networks as torch layers, and the parts of them that turn photos into features.
 
-The layers are written out here, named as torchvision names them, so that a worker imports torch
-alone: torchvision costs every process 6 s more.
+AlexNet's layers are written out here, named as torchvision names them, so that a worker imports torch
+alone: torchvision costs every process 6 s more. All others come from `zoo.py`.
 
 Knows torch. Knows nothing of where weights or photos come from.
 """
@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from raylike.vision.backbones import POOL5, Backbone
+from raylike.tables import FEATURE_LAYERS
+from raylike.vision.backbones import POOL5, Backbone, Framing, Precision, State
+
+ALEXNET_ALIASES = {"fc6": "classifier.2", "fc7": "classifier.5"}
+"""The study's names of layers, which are Caffe's: after ReLU."""
 
 EQUAL_ROWS = 32
 """Rows that fully connected layers are given at a time, never fewer: see `equal_batches`."""
@@ -27,8 +31,15 @@ def build(backbone: Backbone) -> nn.Sequential:
 
     The layers share the backbone's arrays: clone what is to be trained.
     """
+    network = _alexnet_layers()
+    network.load_state_dict(_tensors(backbone.state), assign=True)
+    return network
+
+
+def _alexnet_layers() -> nn.Sequential:
+    """AlexNet without weights."""
     with torch.device("meta"):  # no memory and no random draws for weights that are replaced at once
-        network = nn.Sequential(
+        return nn.Sequential(
             OrderedDict(
                 features=nn.Sequential(
                     nn.Conv2d(3, 64, kernel_size=11, stride=4, padding=2),
@@ -58,12 +69,13 @@ def build(backbone: Backbone) -> nn.Sequential:
                 ),
             )
         )
+
+
+def _tensors(state: State) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         # Arrays out of the object store are read-only; torch warns, and nothing here writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        state = {name: torch.from_numpy(values) for name, values in backbone.state.items()}
-    network.load_state_dict(state, assign=True)
-    return network
+        return {name: torch.from_numpy(values) for name, values in state.items()}
 
 
 class Normalise(nn.Module):
@@ -72,9 +84,9 @@ class Normalise(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, framing: Framing) -> None:
         super().__init__()
-        mean, std = torch.tensor(backbone.mean), torch.tensor(backbone.std)
+        mean, std = torch.tensor(framing.mean), torch.tensor(framing.std)
         self.register_buffer("scale", (1 / (255 * std)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", (mean / std).view(1, 3, 1, 1), persistent=False)
 
@@ -83,26 +95,125 @@ class Normalise(nn.Module):
         return photos_NHWC.permute(0, 3, 1, 2).float() * self.scale - self.shift
 
 
+class Extractor(Protocol):
+    """What turns uint8 photos (N, side, side, 3) into a float32 (N, width) for each layer asked for."""
+
+    def to(self, device: torch.device) -> Extractor:
+        """The same, on another device."""
+
+    def __call__(self, photos_NHWC: Tensor) -> tuple[Tensor, ...]:
+        """Features of photos, which lie on the same device."""
+
+
+def extractor(backbone: Backbone, precision: Precision = "fp32") -> Extractor:
+    """The part of a network that gives the layers asked for."""
+    if backbone.name == "alexnet" and set(backbone.layers) <= set(FEATURE_LAYERS["alexnet"]):
+        return FeatureExtractor(backbone, precision)
+    return LayerTaps(backbone, precision)
+
+
+def widths(backbone: Backbone) -> dict[str, int]:
+    """How many numbers a photo has in each layer asked for; looked up if possible, else tried out."""
+    known = FEATURE_LAYERS.get(backbone.name, {})
+    if set(backbone.layers) <= set(known):
+        return {layer: known[layer] for layer in backbone.layers}
+    side = backbone.framing.input_px
+    with torch.inference_mode():
+        seen = LayerTaps(backbone).look(torch.zeros((1, side, side, 3), dtype=torch.uint8))
+    return {layer: values.shape[1] for layer, values in seen.items()}
+
+
+def check_alexnet_layers(layers: Sequence[str]) -> None:
+    """Raise `ConfigError`, naming the nearest, for a layer that AlexNet does not have."""
+    from raylike.vision import zoo
+
+    zoo.check_layers(_alexnet_layers(), layers, others=tuple(FEATURE_LAYERS["alexnet"]))
+
+
 class FeatureExtractor(nn.Module):
     """AlexNet up to fc7, for inference: dropout is left out."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, precision: Precision = "fp32") -> None:
         super().__init__()
         network = build(backbone)
         classifier = cast(nn.Sequential, network[-1])
-        self.convolutions = nn.Sequential(Normalise(backbone), *network[:-1])
+        self.normalise = Normalise(backbone.framing)
+        self.convolutions = network[:-1]
         self.convolutions.to(memory_format=torch.channels_last)
         self.fc6 = nn.Sequential(classifier[1], nn.ReLU())
         self.fc7 = nn.Sequential(classifier[4], nn.ReLU())
-        self.eval().requires_grad_(False)
+        self._layers = backbone.layers
+        self._dtype = _as(self, precision)
 
-    def forward(self, photos_NHWC: Tensor) -> tuple[Tensor, Tensor]:
-        """Features after ReLU of uint8 photos (N, 224, 224, 3): fc6 and fc7, each float32 (N, 4096)."""
-        pooled_ND = self.convolutions(photos_NHWC)
+    def forward(self, photos_NHWC: Tensor) -> tuple[Tensor, ...]:
+        """Features after ReLU of uint8 photos (N, 224, 224, 3): of fc6 and fc7 those asked for, (N, 4096)."""
+        pooled_ND = self.convolutions(self.normalise(photos_NHWC).to(self._dtype))
         fc6 = [self.fc6(rows) for rows in equal_batches(pooled_ND)]
-        fc7 = [self.fc7(rows) for rows in fc6]
+        found = {"fc6": fc6, "fc7": [self.fc7(rows) for rows in fc6] if "fc7" in self._layers else []}
+        return tuple(torch.cat(found[layer])[: len(photos_NHWC)].float() for layer in self._layers)
+
+
+class LayerTaps(nn.Module):
+    """Any network, for inference, with what some of its layers give written down on the way.
+
+    Maps (N, channels, height, width) are averaged over their places, tokens (N, places, channels) too.
+    """
+
+    def __init__(self, backbone: Backbone, precision: Precision = "fp32") -> None:
+        super().__init__()
+        from raylike.vision import zoo
+
+        if backbone.name == "alexnet":
+            self.network: nn.Module = build(backbone)
+        else:
+            self.network = zoo.build(backbone.name)
+            tensors = _tensors(backbone.state)
+            for key, own in self.network.state_dict().items():
+                own.copy_(tensors[key])
+        self.network.to(memory_format=torch.channels_last)
+        self.normalise = Normalise(backbone.framing)
+        self._layers = backbone.layers
+        self._seen: dict[str, Tensor] = {}
+        aliases = ALEXNET_ALIASES if backbone.name == "alexnet" else {}
+        for layer in self._layers:
+            zoo.tap(self.network, aliases.get(layer, layer), self._keeper(layer))
+        self._dtype = _as(self, precision)
+
+    def forward(self, photos_NHWC: Tensor) -> tuple[Tensor, ...]:
+        """A float32 (N, width) for each layer asked for, of uint8 photos (N, side, side, 3)."""
+        seen = [self.look(batch) for batch in equal_batches(photos_NHWC)]
         n = len(photos_NHWC)
-        return torch.cat(fc6)[:n], torch.cat(fc7)[:n]
+        return tuple(torch.cat([found[layer] for found in seen])[:n] for layer in self._layers)
+
+    def look(self, photos_NHWC: Tensor) -> dict[str, Tensor]:
+        """The same by layer, of a batch as it is."""
+        self._seen = {}
+        self.network(self.normalise(photos_NHWC).to(self._dtype))
+        return self._seen
+
+    def _keeper(self, layer: str) -> Callable[[Tensor], None]:
+        def keep(given: Tensor) -> None:
+            # A copy at once: the next layer may write into the very same memory.
+            self._seen[layer] = pooled(given.float()).clone()
+
+        return keep
+
+
+def pooled(given: Tensor) -> Tensor:
+    """One row (N, channels) of what a layer gives: maps and tokens are averaged over their places."""
+    if given.dim() == 4:
+        return given.mean(dim=(2, 3))
+    return given.mean(dim=1) if given.dim() == 3 else given.flatten(1)
+
+
+def _as(module: nn.Module, precision: Precision) -> torch.dtype:
+    """Make a module ready for inference in a precision; colours are normalised before they are rounded."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    for name, child in module.named_children():
+        if name != "normalise":
+            child.to(dtype)
+    module.eval().requires_grad_(False)
+    return dtype
 
 
 def equal_batches(rows: Tensor) -> Iterator[Tensor]:

@@ -37,7 +37,7 @@ def run(context: StageContext) -> StageReport:
     StageError : for a part with one class, a loss that is not a number, workers that keep dying
     ConfigError : for a GPU that is not there, a batch that the workers cannot share evenly
     """
-    workspace, settings = context.workspace, context.settings
+    workspace, settings = context.workspace, learning_set.with_alexnet(context.settings)
     photos = learning_set.read(workspace)
     n_workers, n_gpus = settings.finetune.workers, cluster.gpus(settings.device)
     if settings.finetune.batch_size % n_workers:
@@ -47,7 +47,10 @@ def run(context: StageContext) -> StageReport:
             "choose a divisor of finetune.batch_size",
         )
     network = backbones.choose(
-        settings.features.backbone, settings.features.weights, settings.features.allow_random
+        settings.features.backbone,
+        settings.features.weights,
+        settings.features.allow_random,
+        settings.features.weights_file,
     )
     folder = f"models/finetune/run-{context.commit.digest}"
     if not context.resume:

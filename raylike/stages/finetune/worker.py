@@ -59,7 +59,11 @@ def train_worker(config: dict[str, Any]) -> Outcome | None:
     torch.set_num_threads(max(1, cluster.cpus() // n_workers))
     device = get_device()
     backbone = backbones.load(
-        settings.features.backbone, _asked(job.weights), settings.seed, allow_random=False
+        settings.features.backbone,
+        _asked(job.weights),
+        settings.seed,
+        allow_random=False,
+        weights_file=settings.features.weights_file,
     )
     tail, material, there = learning_set.prepare(
         job.workspace, job.photos, backbone, settings.finetune, seed=settings.seed, device=device

@@ -112,6 +112,8 @@ def write_features(
             "post_id": list(ids),
             "flipped": [flipped] * len(ids),
             "weights": [weights] * len(ids),
+            "sha256": ["0" * 64] * len(ids),
+            "recipe": ["test"] * len(ids),
         }
         for factor, (layer, width) in zip((1.0, 0.5), layers.items(), strict=True):
             wide = np.tile(rows * np.float32(factor), (1, width // rows.shape[1]))

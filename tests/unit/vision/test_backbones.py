@@ -35,7 +35,7 @@ def test_the_layers_are_torchvisions(alexnet: Backbone, photos: torch.Tensor) ->
     theirs = models.alexnet(weights=None).eval()
     theirs.load_state_dict({name: torch.from_numpy(values) for name, values in alexnet.state.items()})
     with torch.inference_mode():
-        pixels = Normalise(alexnet)(photos)
+        pixels = Normalise(alexnet.framing)(photos)
         torch.testing.assert_close(build(alexnet).eval()(pixels), theirs(pixels))
         fc6 = theirs.classifier[:3](theirs.avgpool(theirs.features(pixels)).flatten(1))
         ours = FeatureExtractor(alexnet)(photos)
@@ -52,7 +52,7 @@ def test_features_are_not_negative_and_4096_wide(alexnet: Backbone, photos: torc
 
 def test_random_weights_keep_the_scale_of_activations(alexnet: Backbone, photos: torch.Tensor) -> None:
     with torch.inference_mode():
-        pixels = Normalise(alexnet)(photos)
+        pixels = Normalise(alexnet.framing)(photos)
         activations = build(alexnet).eval()[:3](pixels)
     assert 0.2 < float(activations.square().mean() / pixels.square().mean()) < 5
 
