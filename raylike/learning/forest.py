@@ -13,7 +13,9 @@ Breiman, "Random Forests", Machine Learning 45 (2001), with scikit-learn's trees
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
@@ -28,17 +30,45 @@ NO_VOTE = 0.5
 """Score of a training photo that was in the bag of every tree; with 30 trees or more there is none."""
 
 
+Seeds = list[np.random.SeedSequence]
+"""One tree's each: the trees of one task."""
+
+
 @dataclass(frozen=True)
-class _Votes:
+class Votes:
+    """What the trees of one task say, summed.
+
+    Attributes
+    ----------
+    out_of_bag : P(good) over the trees for which the photo was out of bag, (n_train,)
+    counted : how many trees these are, (n_train,)
+    test : P(good) over all trees, (n_test,)
+    """
+
     out_of_bag: NDArray[np.float64]
-    """Sum of P(good) over the trees for which the photo was out of bag, (n_train,)."""
     counted: NDArray[np.int64]
     test: NDArray[np.float64]
-    """Sum of P(good) over all trees, (n_test,)."""
+
+
+Grow = Callable[[NDArray[np.float32], Seeds], Votes]
+Spread = Callable[[Grow, NDArray[np.float32], Sequence[Seeds]], Sequence[Votes]]
+"""Runs a function of the features and one task for every task, in order."""
+
+
+def in_threads(grow: Grow, features: NDArray[np.float32], tasks: Sequence[Seeds]) -> Sequence[Votes]:
+    """On all CPUs of this machine: trees are grown outside the interpreter's lock, and share the features."""
+    with Parallel(n_jobs=cpu_count(), prefer="threads") as parallel:
+        votes: list[Votes] = parallel(delayed(grow)(features, task) for task in tasks)
+    return votes
 
 
 def fit_and_score(
-    photos: Photos, features: NDArray[np.float32], *, trees: int, seed: int
+    photos: Photos,
+    features: NDArray[np.float32],
+    *,
+    trees: int,
+    seed: int,
+    spread: Spread = in_threads,
 ) -> NDArray[np.float64]:
     """Train a forest on the training photos and score every photo.
 
@@ -47,7 +77,8 @@ def fit_and_score(
     photos : who is trained and tested
     features : float32 array of shape (orientations, n, d); scores average over the orientations
     trees : size of the forest
-    seed : the same seed gives the same forest on any number of CPUs
+    seed : the same seed gives the same forest on any number of CPUs and machines
+    spread : where the trees are grown
 
     Returns
     -------
@@ -56,12 +87,8 @@ def fit_and_score(
     """
     seeds = np.random.SeedSequence(seed).spawn(trees)
     tasks = [seeds[i : i + TREES_PER_TASK] for i in range(0, trees, TREES_PER_TASK)]
-    training = np.ascontiguousarray(features[:, photos.train])
-    held_out = np.ascontiguousarray(features[:, photos.test])
     _, accounts = np.unique(photos.groups[photos.train], return_inverse=True)
-    labels = photos.labels[photos.train]
-    with Parallel(n_jobs=cpu_count(), prefer="threads") as parallel:
-        votes = parallel(delayed(_grow)(task, training, held_out, labels, accounts) for task in tasks)
+    votes = spread(partial(_grow, photos, accounts), features, tasks)
     counted = sum(vote.counted for vote in votes)
     scores = np.full(photos.labels.size, NO_VOTE)
     out_of_bag = sum(vote.out_of_bag for vote in votes)
@@ -70,29 +97,28 @@ def fit_and_score(
     return scores
 
 
-def _grow(
-    seeds: list[np.random.SeedSequence],
-    training: NDArray[np.float32],
-    held_out: NDArray[np.float32],
-    labels: NDArray[np.int8],
-    accounts: NDArray[np.int64],
-) -> _Votes:
-    orientations, n, d = training.shape
-    rows = training.reshape(-1, d)
-    row_labels = np.tile(labels, orientations)
+def _grow(photos: Photos, accounts: NDArray[np.int64], features: NDArray[np.float32], seeds: Seeds) -> Votes:
+    """Some trees' votes; `accounts` (n_train,) numbers the training photos' accounts.
+
+    Every tree is given all rows, without a copy: those that it does not see weigh nothing.
+    """
+    orientations, n, d = features.shape
+    train, test = photos.train, photos.test
+    row_labels = np.tile(photos.labels, orientations)
     n_accounts = int(accounts.max()) + 1
-    votes = _Votes(np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(held_out.shape[1]))
+    votes = Votes(np.zeros(train.size), np.zeros(train.size, dtype=np.int64), np.zeros(test.size))
     for seed in seeds:
         rng = np.random.default_rng(seed)
         drawn = np.bincount(rng.integers(n_accounts, size=n_accounts), minlength=n_accounts)[accounts]
         weights = np.zeros((orientations, n))
-        weights[rng.integers(orientations, size=n), np.arange(n)] = drawn
+        weights[rng.integers(orientations, size=train.size), train] = drawn
         tree = DecisionTreeClassifier(max_features="sqrt", random_state=int(rng.integers(2**31)))
-        tree.fit(rows, row_labels, sample_weight=weights.ravel(), check_input=False)
+        tree.fit(features.reshape(-1, d), row_labels, sample_weight=weights.ravel(), check_input=False)
+        voted = _mean_vote(tree, features)
         unseen = drawn == 0
-        votes.out_of_bag[:] += unseen * _mean_vote(tree, training)  # a vote costs less than copying rows
+        votes.out_of_bag[:] += unseen * voted[train]
         votes.counted[:] += unseen
-        votes.test[:] += _mean_vote(tree, held_out)
+        votes.test[:] += voted[test]
     return votes
 
 

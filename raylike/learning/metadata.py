@@ -14,13 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from raylike.learning.calendar import hour_and_weekday
 from raylike.learning.photos import Photos
 
-SECONDS_PER_HOUR = 3600
-HOURS_PER_DAY = 24
-DAYS_PER_WEEK = 7
-EPOCH_WEEKDAY = 3
-"""1970-01-01 was a Thursday; Monday is 0."""
 MAX_ITERATIONS = 1000
 
 
@@ -46,13 +42,8 @@ class Metadata:
     def features(self) -> NDArray[np.float64]:
         """A row of 13 numbers for each photo: counts as logarithms, the hour as a point on a circle,
         the weekday as one of seven columns."""
-        hours = self.posted_s / SECONDS_PER_HOUR
-        angle = 2 * np.pi * (hours % HOURS_PER_DAY) / HOURS_PER_DAY
-        weekday = (np.floor(hours / HOURS_PER_DAY).astype(np.int64) + EPOCH_WEEKDAY) % DAYS_PER_WEEK
         counts = [self.followers, self.n_tags, self.caption_length, self.byte_size]
-        return np.column_stack(
-            [*map(np.log1p, counts), np.sin(angle), np.cos(angle), np.eye(DAYS_PER_WEEK)[weekday]]
-        )
+        return np.column_stack([*map(np.log1p, counts), hour_and_weekday(self.posted_s)])
 
 
 def fit_and_score(photos: Photos, metadata: Metadata) -> NDArray[np.float64]:

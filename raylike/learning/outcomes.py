@@ -66,11 +66,8 @@ def results(photos: Photos, outcome: Outcome, settings: Settings, weights: str) 
             photos.groups[part],
             resamples=settings.classify.resamples,
             seed=settings.seed,
+            ratios=None if photos.ratios is None else photos.ratios[part],
         )
-        estimates = {"ap": metrics.ap, "roc_auc": metrics.roc_auc, "accuracy": metrics.accuracy}
-        bounds: dict[str, float] = {}
-        for name, estimate in estimates.items():
-            bounds |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         rows.append(
             {
                 "model": MODEL,
@@ -78,7 +75,7 @@ def results(photos: Photos, outcome: Outcome, settings: Settings, weights: str) 
                 "evaluation": evaluation,
                 "n": part.size,
                 "positive_rate": float(labels.mean()),
-                **bounds,
+                **metrics.with_bounds(),
                 "weights": weights,
                 "parameters": json.dumps(parameters),
                 "seconds": outcome.seconds,

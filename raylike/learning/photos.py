@@ -25,12 +25,14 @@ class Photos:
     groups : account of each photo, shape (n,)
     labels : 0 or 1, shape (n,)
     folds : cross-validation fold of a training photo, `TEST` for a test photo, shape (n,)
+    ratios : likes per follower, shape (n,); None where only labels are known
     """
 
     ids: NDArray[np.str_]
     groups: NDArray[np.str_]
     labels: NDArray[np.int8]
     folds: NDArray[np.int32]
+    ratios: NDArray[np.float64] | None = None
 
     @cached_property
     def train(self) -> NDArray[np.int64]:

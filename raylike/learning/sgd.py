@@ -25,8 +25,8 @@ def fit_sgd(
     included: NDArray[np.bool_],
     *,
     iterations: int,
-    step: float,
-    reg: float,
+    step: float | NDArray[np.float64],
+    reg: float | NDArray[np.float64],
     batch_share: float = 1.0,
     seed: int = 0,
 ) -> NDArray[np.float32]:
@@ -37,7 +37,7 @@ def fit_sgd(
     rows : float32 array of shape (n, d), on the scale of `scaling.py`
     labels : shape (n,), 0 or 1
     included : bool array of shape (n, p): which rows problem p sees
-    iterations, step, reg : see above
+    iterations, step, reg : see above; step and reg for all problems, or one each, (p,)
     batch_share : of rows drawn for an iteration, in (0, 1]
     seed : of the draws
 
@@ -48,14 +48,16 @@ def fit_sgd(
     signs_N1 = np.where(labels > 0, np.float32(1), np.float32(-1))[:, None]
     rng = np.random.default_rng(seed)
     weights = np.zeros((rows.shape[1], included.shape[1]), dtype=np.float32)
+    first = np.broadcast_to(np.asarray(step, dtype=np.float64), included.shape[1])
+    shrinkage = np.asarray(reg, dtype=np.float32)
     moving = np.ones(included.shape[1], dtype=bool)
     for t in range(1, iterations + 1):
         drawn = slice(None) if batch_share >= 1 else np.flatnonzero(rng.random(len(rows)) < batch_share)
         x, y, seen = rows[drawn], signs_N1[drawn], included[drawn]
         pushed = y * ((y * (x @ weights) < 1) & seen)
         gradient = -(x.T @ pushed) / np.maximum(seen.sum(axis=0), 1).astype(np.float32)
-        rate = np.float32(step / np.sqrt(t))
-        change = np.where(moving, -rate * (gradient + np.float32(reg) * weights), 0)
+        rate = (first / np.sqrt(t)).astype(np.float32)
+        change = np.where(moving, -rate * (gradient + shrinkage * weights), 0)
         weights += change
         lengths = np.maximum(np.linalg.norm(weights, axis=0), 1)
         moving &= np.linalg.norm(change, axis=0) >= CONVERGENCE * lengths

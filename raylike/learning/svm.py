@@ -1,25 +1,96 @@
-"""The two linear SVMs on one layer of features: choose, fit and score with both orientations.
+"""Linear models on one layer of features: choose, fit and score with both orientations.
 
-Both are trained on plain and mirrored rows alike; a photo's score is the mean over its orientations.
-Training photos are scored out of fold, test photos by a model of all training photos. Knows arrays.
+All are trained on plain and mirrored rows alike; a photo's score is the mean over its orientations. Training
+photos are scored out of fold, test photos by a model of all training photos. Settings (C; step and
+regularisation) are those with the highest cross-validated AP. Knows arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raylike.learning import linear, sgd
+from raylike.learning.conjugate_gradients import SQUARED_HINGE, Loss
 from raylike.learning.evaluation import average_precision
 from raylike.learning.photos import Photos
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One layer's features as rows to fit to; nothing is copied.
+
+    Attributes
+    ----------
+    features : float32 array of shape (orientations, n, d), on the scale of `scaling.py`
+    """
+
+    photos: Photos
+    features: NDArray[np.float32]
+
+    @cached_property
+    def rows(self) -> NDArray[np.float32]:
+        """The photos of one orientation after those of the other, (orientations * n, d)."""
+        return self.features.reshape(-1, self.features.shape[2])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int8]:
+        """Of the rows."""
+        return np.tile(self.photos.labels, len(self.features))
+
+    @cached_property
+    def training(self) -> NDArray[np.bool_]:
+        """Which rows are of training photos, (orientations * n, 1)."""
+        rows = np.zeros(self.photos.labels.size, dtype=bool)
+        rows[self.photos.train] = True
+        return np.tile(rows, len(self.features))[:, None]
+
+    @cached_property
+    def included(self) -> NDArray[np.bool_]:
+        """For each fold the rows that its model is fitted to, (orientations * n, folds)."""
+        folds = np.tile(self.photos.folds, len(self.features))[:, None]
+        return np.asarray(self.training & (folds != self.photos.fold_numbers))
+
+    @cached_property
+    def gram(self) -> NDArray[np.float32] | None:
+        """What all grids on this layer share."""
+        return linear.shared_gram(self.rows, self.training[:, 0])
+
+    def decide(self, part: NDArray[np.int64], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Decision values (..., len(part)) of some photos, averaged over orientations."""
+        values = [linear.decide(rows[part], weights) for rows in self.features]
+        mean: NDArray[np.float64] = np.mean(values, axis=0, dtype=np.float64)
+        return mean
+
+    def out_of_fold(self, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (..., n_train) of the training photos by the folds' weights (..., folds, d + 1)."""
+        scores = np.empty((*weights.shape[:-2], self.photos.train.size))
+        for k, fold in enumerate(self.photos.fold_numbers):
+            held_out = self.photos.folds[self.photos.train] == fold
+            scores[..., held_out] = self.decide(self.photos.train[held_out], weights[..., k, :])
+        return scores
+
+    def best(self, out_of_fold: NDArray[np.float64]) -> int:
+        """Which of several scorings (k, n_train) has the highest AP; the first of equals."""
+        labels = self.photos.labels[self.photos.train]
+        return int(np.argmax([average_precision(labels, scores) for scores in out_of_fold]))
+
+    def scores(self, out_of_fold: NDArray[np.float64], final: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scores (n,) of all photos; `final` (d + 1,) is the model of all training photos."""
+        scores = np.empty(self.photos.labels.size)
+        scores[self.photos.train] = out_of_fold
+        scores[self.photos.test] = self.decide(self.photos.test, final)
+        return scores
+
+
+@dataclass(frozen=True)
 class Sweep:
-    """LinearSVC over C, and the model of the C that cross-validation chose.
+    """A linear model over C, and that of the C which cross-validation chose.
 
     Attributes
     ----------
@@ -35,59 +106,50 @@ class Sweep:
     chosen: int
     scores: NDArray[np.float64]
 
+    @property
+    def best_c(self) -> float:
+        """The C that was chosen."""
+        return float(self.c_values[self.chosen])
 
-def sweep_c(photos: Photos, features: NDArray[np.float32], c_values: Sequence[float]) -> Sweep:
-    """Cross-validate LinearSVC at every C and fit it at the best.
 
-    Parameters
-    ----------
-    features : float32 array of shape (orientations, n, d), on the scale of `scaling.py`
-    """
+def sweep_c(layer: Layer, c_values: Sequence[float], loss: Loss = SQUARED_HINGE) -> Sweep:
+    """Cross-validate at every C and fit at the best: LinearSVC, or logistic regression by its loss."""
     ascending = np.array(sorted(c_values))
-    rows, labels, included = _training_rows(photos, features)
-    weights = linear.fit_grid(rows, labels, ascending.tolist(), included)
-    out_of_fold = np.empty((ascending.size, photos.train.size))
-    for k, fold in enumerate(photos.fold_numbers):
-        held_out = photos.folds[photos.train] == fold
-        out_of_fold[:, held_out] = _mean_decision(features[:, photos.train[held_out]], weights[:, k])
-    aps = [average_precision(photos.labels[photos.train], scores) for scores in out_of_fold]
-    chosen = int(np.argmax(aps))
-    final = linear.fit_grid(rows, labels, [float(ascending[chosen])], np.ones((len(rows), 1), dtype=bool))
-    scores = np.empty(photos.labels.size)
-    scores[photos.train] = out_of_fold[chosen]
-    scores[photos.test] = _mean_decision(features[:, photos.test], final[0, 0])
-    return Sweep(ascending, out_of_fold, chosen, scores)
-
-
-def score_sgd(
-    photos: Photos, features: NDArray[np.float32], *, iterations: int, step: float, reg: float
-) -> NDArray[np.float64]:
-    """Scores (n,) of an SVM by SGD; folds and the final model are fitted together."""
-    rows, labels, included = _training_rows(photos, features)
-    everything = np.ones((len(rows), 1), dtype=bool)
-    weights = sgd.fit_sgd(
-        rows, labels, np.hstack([included, everything]), iterations=iterations, step=step, reg=reg
+    weights = linear.fit_grid(
+        layer.rows, layer.labels, ascending.tolist(), layer.included, loss=loss, gram=layer.gram
     )
-    scores = np.empty(photos.labels.size)
-    for k, fold in enumerate([*photos.fold_numbers, None]):
-        held_out = photos.test if fold is None else np.flatnonzero(photos.folds == fold)
-        scores[held_out] = (features[:, held_out] @ weights[:, k]).mean(axis=0)
-    return scores
+    out_of_fold = layer.out_of_fold(weights)
+    chosen = layer.best(out_of_fold)
+    final = linear.fit_grid(
+        layer.rows, layer.labels, [float(ascending[chosen])], layer.training, loss=loss, gram=layer.gram
+    )
+    return Sweep(ascending, out_of_fold, chosen, layer.scores(out_of_fold[chosen], final[0, 0]))
 
 
-def _training_rows(
-    photos: Photos, features: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.bool_]]:
-    """Rows of both orientations, their labels, and for each fold which of them it is trained on."""
-    orientations = features.shape[0]
-    rows = features[:, photos.train].reshape(-1, features.shape[2])
-    folds = np.tile(photos.folds[photos.train], orientations)
-    labels = np.tile(photos.labels[photos.train], orientations)
-    return rows, labels, folds[:, None] != photos.fold_numbers
+@dataclass(frozen=True)
+class Descended:
+    """An SVM by SGD of the step and regularisation that cross-validation chose; its scores (n,)."""
+
+    step: float
+    reg: float
+    scores: NDArray[np.float64]
 
 
-def _mean_decision(features: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Decision values (..., n) of photos (orientations, n, d), averaged over orientations."""
-    values = [linear.decide(rows, weights) for rows in features]
-    mean: NDArray[np.float64] = np.mean(values, axis=0, dtype=np.float64)
-    return mean
+def sweep_sgd(layer: Layer, *, iterations: int, steps: Sequence[float], regs: Sequence[float]) -> Descended:
+    """Cross-validate at each step and regularisation; folds and final models descend together."""
+    grid = np.array(list(product(sorted(steps), sorted(regs))))
+    included = np.hstack([layer.included, layer.training])
+    weights = sgd.fit_sgd(
+        layer.rows,
+        layer.labels,
+        np.tile(included, len(grid)),
+        iterations=iterations,
+        step=np.repeat(grid[:, 0], included.shape[1]),
+        reg=np.repeat(grid[:, 1], included.shape[1]),
+    )
+    no_bias = np.zeros((weights.shape[1], 1), dtype=np.float32)
+    each = np.hstack([weights.T, no_bias]).reshape(len(grid), included.shape[1], -1)
+    out_of_fold = layer.out_of_fold(each[:, :-1])
+    chosen = layer.best(out_of_fold)
+    step, reg = grid[chosen].tolist()
+    return Descended(step, reg, layer.scores(out_of_fold[chosen], each[chosen, -1]))

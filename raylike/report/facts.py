@@ -134,8 +134,20 @@ class Ratios:
 
 
 @dataclass(frozen=True)
+class CutQuality:
+    """A cut by photos labelled by eye; precision is None where it keeps none of them."""
+
+    min_confidence: float
+    precision: Estimate | None
+    recall: Estimate
+
+
+@dataclass(frozen=True)
 class FaceCut:
-    """How many photos have a face of at least some confidence, and the cut that was made."""
+    """How many photos have a face of at least some confidence, and the cut that was made.
+
+    `judged` is empty unless `n_labelled` photos were labelled by eye (`faces.truth`).
+    """
 
     detector: str
     confidences: tuple[float, ...]
@@ -144,17 +156,21 @@ class FaceCut:
     n_photos: int
     n_with_face: int
     n_above_cut: int
+    judged: tuple[CutQuality, ...]
+    n_labelled: int
 
 
 @dataclass(frozen=True)
 class Score:
-    """A model's figures on one set of photos."""
+    """A model's figures on one set of photos; the last two are None where they are not defined."""
 
     n: int
     positive_rate: float
     ap: Estimate
     roc_auc: Estimate
     accuracy: Estimate
+    spearman: Estimate | None = None
+    pair_accuracy: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +195,24 @@ class Model:
     def name(self) -> str:
         """As in the scores table."""
         return f"{self.model} on {self.features}"
+
+
+@dataclass(frozen=True)
+class DesignResult:
+    """LinearSVC on the last layer where photos are called good by another rule.
+
+    Attributes
+    ----------
+    rule : the design in words: a photo is good if ...
+    chosen : whether it is the rule that everything else in the report goes by
+    """
+
+    design: str
+    rule: str
+    features: str
+    chosen: bool
+    cross_validation: Score | None
+    test: Score | None
 
 
 @dataclass(frozen=True)
@@ -305,6 +339,7 @@ class Facts:
     faces: FaceCut | None
     published: tuple[Published, ...]
     models: tuple[Model, ...]
+    designs: tuple[DesignResult, ...]
     sweeps: tuple[Sweep, ...]
     trainings: tuple[Training, ...]
     trials: tuple[Trial, ...]

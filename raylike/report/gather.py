@@ -17,12 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raylike.config import Settings
+from raylike import feature_rows
+from raylike.config import FeaturesSettings, Settings
 from raylike.errors import InputDataError
-from raylike.learning import face_cut
+from raylike.learning import face_curve, face_cut
+from raylike.learning.duplicates import EXACT, NEAR
+from raylike.learning.label_designs import NO_PARTNER
+from raylike.learning.splits import BOTH_SIDES, OVER_THE_CAP
 from raylike.report import distributions, learned, ranking
 from raylike.report.facts import (
     Asked,
+    CutQuality,
+    Estimate,
     FaceCut,
     Facts,
     Model,
@@ -31,9 +37,14 @@ from raylike.report.facts import (
     Step,
 )
 from raylike.stage_names import STAGE_NAMES
+from raylike.tables import features_name
+from raylike.vision import detectors
 from raylike.workspace import Workspace
 
 RANDOM = "random"
+
+SAID_BY_LABELS = (EXACT, NEAR, OVER_THE_CAP, BOTH_SIDES, NO_PARTNER)
+"""Reasons that no earlier stage has given."""
 
 STUDY_FUNNEL = {"collect": 200_000, "cohort": 120_000, "faces": 60_000, "cut": 35_000}
 """Photos of the 2015 study after each of its steps."""
@@ -62,16 +73,17 @@ def gather(workspace: Workspace, settings: Settings) -> Facts:
     cut = face_cut.cut(faces, settings.faces)
     return Facts(
         asked=_asked(posts, runs, settings),
-        random_weights=_any_random(workspace, models),
+        random_weights=_any_random(workspace, models, settings.features),
         headline=learned.headline(models),
         funnel=_funnel(workspace, posts, cohort, images, faces, cut, labels),
         reasons=tuple(_reasons(workspace, runs, cohort, images, cut)),
         followers=distributions.followers(cohort, settings.cohort) if cohort.num_rows else None,
         likes=distributions.likes_by_followers(cohort),
         ratios=distributions.ratios(labels) if labels.num_rows else None,
-        faces=_face_cut(faces, cut, settings) if faces.num_rows else None,
+        faces=_face_cut(workspace, faces, cut, settings) if faces.num_rows else None,
         published=learned.published(models, labels.num_rows),
         models=models,
+        designs=learned.designs(workspace, settings.labels.design),
         sweeps=learned.sweeps(workspace),
         trainings=learned.trainings(workspace),
         trials=learned.trials(workspace),
@@ -102,8 +114,10 @@ def _asked(posts: pa.Table, runs: list[dict[str, Any]], settings: Settings) -> A
     )
 
 
-def _any_random(workspace: Workspace, models: Iterable[Model]) -> bool:
-    computed = workspace.read("features/alexnet", ["weights"]).column("weights").unique().to_pylist()
+def _any_random(workspace: Workspace, models: Iterable[Model], settings: FeaturesSettings) -> bool:
+    table = features_name(settings.backbone, settings.layers)
+    rows = workspace.read(table, ["weights"], where=feature_rows.in_force(workspace, table))
+    computed = rows.column("weights").unique().to_pylist()
     return RANDOM in computed or any(model.weights == RANDOM for model in models)
 
 
@@ -167,25 +181,46 @@ def _reasons(
         "faces": (reason for reason in cut.tolist() if reason != face_cut.KEPT),
     }
     for stage in STAGE_NAMES:
-        if stage == "labels":
-            continue  # says again, for all photos of the cohort, what download and the cut have said
         counts = Counter(counted[stage]) if stage in counted else Counter(recorded.get(stage, {}))
+        if stage == "labels":  # its other reasons say again, for the whole cohort, what download and cut said
+            counts = Counter({reason: counts[reason] for reason in SAID_BY_LABELS if counts[reason]})
         for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
             yield Reason(stage, reason, count)
 
 
-def _face_cut(faces: pa.Table, cut: NDArray[np.str_], settings: Settings) -> FaceCut:
+def _face_cut(workspace: Workspace, faces: pa.Table, cut: NDArray[np.str_], settings: Settings) -> FaceCut:
     best = faces.column("confidence").to_numpy().astype(np.float64)
     confidences, photos = distributions.at_least(best[np.isfinite(best)])
+    judged, n_labelled = _judged(workspace, faces, settings)
     return FaceCut(
         detector=", ".join(sorted(set(faces.column("detector").to_pylist()))),
         confidences=confidences,
         photos=photos,
-        min_confidence=settings.faces.min_confidence,
+        min_confidence=detectors.min_confidence(settings.faces),
         n_photos=faces.num_rows,
         n_with_face=_count(pc.greater(faces.column("n_faces"), 0)),
         n_above_cut=int((cut == face_cut.KEPT).sum()),
+        judged=judged,
+        n_labelled=n_labelled,
     )
+
+
+def _judged(workspace: Workspace, faces: pa.Table, settings: Settings) -> tuple[tuple[CutQuality, ...], int]:
+    """Precision and recall of each cut by the photos labelled by eye, and how many those are."""
+    if settings.faces.truth is None:
+        return (), 0
+    truth = face_curve.read_truth(settings.faces.truth, workspace)
+    found = face_curve.trace(faces, settings.faces, truth)
+    judged = tuple(
+        CutQuality(point.min_confidence, _estimate(point.precision), recall)
+        for point in found.points
+        if (recall := _estimate(point.recall)) is not None
+    )
+    return judged, found.n_labelled
+
+
+def _estimate(share: face_curve.Share | None) -> Estimate | None:
+    return None if share is None or share.value is None else Estimate(share.value, share.low, share.high)
 
 
 def _last_runs(runs: pa.Table) -> list[dict[str, Any]]:

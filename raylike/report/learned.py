@@ -6,11 +6,14 @@ Knows the tables that models leave. Knows nothing of photos.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from raylike.headline import REFERENCES
+from raylike.learning.label_designs import IN_WORDS
 from raylike.report.facts import (
+    DesignResult,
     Estimate,
     Headline,
     Model,
@@ -38,6 +41,25 @@ def models(workspace: Workspace) -> tuple[Model, ...]:
     return tuple(sorted(found, key=lambda model: (model.reference, model.features == ORACLE_FEATURES)))
 
 
+def designs(workspace: Workspace, chosen: str) -> tuple[DesignResult, ...]:
+    """What LinearSVC reaches under each label design, the chosen one first."""
+    by_design: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in workspace.read("design_results").to_pylist():
+        by_design.setdefault(row["design"], {})[row["evaluation"]] = row
+    found = [
+        DesignResult(
+            design=design,
+            rule=IN_WORDS.get(design, ""),
+            features=next(iter(rows.values()))["features"],
+            chosen=design == chosen,
+            cross_validation=_score(rows.get(CROSS_VALIDATION)),
+            test=_score(rows.get(TEST)),
+        )
+        for design, rows in sorted(by_design.items())
+    ]
+    return tuple(sorted(found, key=lambda result: not result.chosen))
+
+
 def _model(rows: dict[str, dict[str, Any]]) -> Model:
     any_row = next(iter(rows.values()))
     return Model(
@@ -61,7 +83,15 @@ def _score(row: dict[str, Any] | None) -> Score | None:
         ap=_estimate(row, "ap"),
         roc_auc=_estimate(row, "roc_auc"),
         accuracy=_estimate(row, "accuracy"),
+        spearman=_if_defined(row, "spearman"),
+        pair_accuracy=_if_defined(row, "pair_accuracy"),
     )
+
+
+def _if_defined(row: dict[str, Any], figure: str) -> Estimate | None:
+    """A figure that an earlier version did not write, and that some photos do not give."""
+    bounds = [row.get(name) for name in (figure, f"{figure}_low", f"{figure}_high")]
+    return _estimate(row, figure) if all(b is not None and math.isfinite(b) for b in bounds) else None
 
 
 def _estimate(row: dict[str, Any], figure: str) -> Estimate:

@@ -60,6 +60,8 @@ def draw_all(facts: Facts) -> dict[str, str]:
         found["ratios"] = ratios(facts.ratios)
     if facts.faces and facts.faces.confidences:
         found["faces"] = face_cut(facts.faces)
+    if facts.faces and facts.faces.judged:
+        found["faces-truth"] = face_quality(facts.faces)
     if facts.models:
         found["models"] = models(facts.models, facts.random_weights)
     if facts.sweeps:
@@ -156,6 +158,27 @@ def face_cut(facts: FaceCut) -> str:
             "faces",
             f"Photos with a face of at least a confidence: {facts.n_with_face:,} with any face, "
             f"{facts.n_above_cut:,} above the cut at {facts.min_confidence:g}.",
+        )
+
+
+def face_quality(facts: FaceCut) -> str:
+    """Precision and recall of each cut on photos labelled by eye, with 95 % bands."""
+    with Drawing() as drawing:
+        (axes,) = drawing.axes
+        for name, colour, marker in (("precision", BLUE, "o"), ("recall", GREEN, "s")):
+            known = [(at.min_confidence, found) for at in facts.judged if (found := getattr(at, name))]
+            at = [confidence for confidence, _ in known]
+            low, high = [share.low for _, share in known], [share.high for _, share in known]
+            axes.fill_between(at, low, high, color=colour, alpha=0.14, linewidth=0)
+            values = [share.value for _, share in known]
+            axes.plot(at, values, color=colour, marker=marker, markersize=4, label=name)
+        axes.axvline(facts.min_confidence, color=ORANGE, linewidth=1.4, label="the cut")
+        axes.set_ylim(0, 1.02)
+        axes.set(xlabel=f"cut on the confidence ({facts.detector})", ylabel="share of photos")
+        axes.legend(loc="lower left")
+        return drawing.svg(
+            "faces-truth",
+            f"Precision and recall of each cut by {facts.n_labelled:,} labelled photos, with 95 % bands.",
         )
 
 

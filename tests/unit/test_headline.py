@@ -13,7 +13,8 @@ from raylike.workspace import Commit, Workspace
 
 
 def row(model: str, features: str, evaluation: str, ap: float) -> dict[str, Any]:
-    figures = {f"{name}{end}": 0.5 for name in ("roc_auc", "accuracy") for end in ("", "_low", "_high")}
+    names = ("roc_auc", "accuracy", "spearman", "pair_accuracy")
+    figures = {f"{name}{end}": 0.5 for name in names for end in ("", "_low", "_high")}
     return {
         "model": model, "features": features, "evaluation": evaluation, "n": 150, "positive_rate": 0.48,
         "ap": ap, "ap_low": ap - 0.05, "ap_high": ap + 0.05, **figures, "weights": "none",

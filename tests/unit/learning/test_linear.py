@@ -1,16 +1,22 @@
-"""Both solvers find scikit-learn's minimum, on every C at once."""
+"""Every solver finds scikit-learn's minimum, on every C at once."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
 
-from raylike.learning.linear import decide, fit_grid
+from raylike.learning import conjugate_gradients
+from raylike.learning.conjugate_gradients import LOGISTIC
+from raylike.learning.linear import decide, fit_grid, shared_gram
 from raylike.learning.photos import Photos
 from raylike.learning.scaling import fit_scale
+from raylike.learning.splits import TEST
 
 C_VALUES = [1e-6, 1e-3, 1e-1, 1.0, 100.0, 1e5]
 
@@ -23,7 +29,11 @@ def objective(
     return float(weights @ weights / 2 + c * slack @ slack)
 
 
-@pytest.mark.parametrize("width", [300, 25], ids=["more features than rows", "more rows than features"])
+@pytest.mark.parametrize(
+    "width",
+    [300, 25, 150],
+    ids=["more features than rows", "more rows than features", "hardly more rows than features"],
+)
 def test_objective_and_ranking_are_those_of_scikit_learn(
     width: int, features: NDArray[np.float32], photos: Photos
 ) -> None:
@@ -63,3 +73,54 @@ def test_a_problem_is_solved_alike_alone_and_in_company(
     together = fit_grid(rows, photos.labels, C_VALUES, included)
     alone = fit_grid(rows, photos.labels, [C_VALUES[3]], included[:, 2:3])
     assert np.allclose(together[3, 2], alone[0, 0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [300, 25], ids=["more features than rows", "more rows than features"])
+def test_logistic_regression_is_scikit_learns(
+    width: int, features: NDArray[np.float32], photos: Photos
+) -> None:
+    """Its bias is regularised as the other weights are: a column of ones shows scikit-learn the same."""
+    raw = features[0][:, :width]
+    rows = fit_scale(raw, "fc6").apply(raw)
+    included = np.stack([photos.folds != 0, photos.folds != 1], axis=1)
+    grid = fit_grid(rows, photos.labels, C_VALUES[:5], included, loss=LOGISTIC)
+    with_ones = np.column_stack([rows, np.ones(len(rows))]).astype(np.float64)
+    signs = np.where(photos.labels > 0, 1, -1)
+    for j, c in enumerate(C_VALUES[:5]):
+        seen = included[:, 0]
+        theirs = LogisticRegression(C=c, fit_intercept=False, tol=1e-10, max_iter=100_000)
+        theirs.fit(with_ones[seen], photos.labels[seen])
+        mine, best = (
+            float(w @ w / 2 + c * np.logaddexp(0, -signs[seen] * (with_ones[seen] @ w)).sum())
+            for w in (grid[j, 0].astype(np.float64), theirs.coef_[0])
+        )
+        assert mine <= best * (1 + 1e-4)
+        assert np.corrcoef(with_ones @ grid[j, 0], with_ones @ theirs.coef_[0])[0, 1] > 0.9999
+
+
+def test_rows_in_blocks_in_a_mapped_file_and_with_a_shared_gram_give_the_same(
+    features: NDArray[np.float32], photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = features[0][:, :25]
+    rows = fit_scale(raw, "fc6").apply(raw)
+    outside = photos.folds == TEST
+    included = np.stack([~outside & (photos.folds != k) for k in range(3)], axis=1)
+    whole = fit_grid(rows, photos.labels, C_VALUES, included)
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    monkeypatch.setattr(conjugate_gradients, "BLOCK_ELEMENTS", 25 * 7)
+    gram = shared_gram(mapped, included.any(axis=1))
+    in_blocks = fit_grid(mapped, photos.labels, C_VALUES, included, gram=gram)
+    scores = [decide(rows, weights) for weights in (whole, in_blocks)]
+    assert np.allclose(*scores, rtol=2e-2, atol=2e-2)
+    assert np.corrcoef(scores[0].ravel(), scores[1].ravel())[0, 1] > 0.9999
+
+
+def test_constant_features_change_nothing(features: NDArray[np.float32], photos: Photos) -> None:
+    raw = features[0][:, :25].copy()
+    raw[:, 3] = raw[:, 9] = 0.7
+    rows = fit_scale(raw, "fc6").apply(raw)
+    included = (photos.folds != 0)[:, None]
+    grid = fit_grid(rows, photos.labels, C_VALUES, included)
+    assert np.isfinite(grid).all()
+    assert np.abs(grid[..., [3, 9]]).max() < 1e-2 * np.abs(grid).max()

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from raylike.learning import svm
+from raylike.learning.conjugate_gradients import LOGISTIC
 from raylike.learning.evaluation import average_precision
 from raylike.learning.photos import Photos
 from raylike.learning.scaling import fit_scale
@@ -19,7 +20,7 @@ def scaled(features: NDArray[np.float32], photos: Photos) -> NDArray[np.float32]
 
 
 def test_the_chosen_c_has_the_best_cross_validated_ap(scaled: NDArray[np.float32], photos: Photos) -> None:
-    sweep = svm.sweep_c(photos, scaled, [10.0, 0.001, 0.1])
+    sweep = svm.sweep_c(svm.Layer(photos, scaled), [10.0, 0.001, 0.1])
     labels = photos.labels[photos.train]
     aps = [average_precision(labels, scores) for scores in sweep.out_of_fold]
     assert sweep.c_values.tolist() == [0.001, 0.1, 10.0]
@@ -33,16 +34,32 @@ def test_a_held_out_label_does_not_reach_its_own_score(scaled: NDArray[np.float3
     flipped = np.where(in_fold, 1 - photos.labels, photos.labels).astype(np.int8)
     other = Photos(photos.ids, photos.groups, flipped, photos.folds)
     for fit in (
-        lambda p: svm.sweep_c(p, scaled, [0.1]).scores,
-        lambda p: svm.score_sgd(p, scaled, iterations=20, step=1.0, reg=1e-4),
+        lambda p: svm.sweep_c(svm.Layer(p, scaled), [0.1]).scores,
+        lambda p: svm.sweep_c(svm.Layer(p, scaled), [0.1], LOGISTIC).scores,
+        lambda p: svm.sweep_sgd(svm.Layer(p, scaled), iterations=20, steps=[1.0], regs=[1e-4]).scores,
     ):
         assert np.allclose(fit(photos)[in_fold], fit(other)[in_fold], atol=1e-5)  # float32 sums aside
 
 
 def test_sgd_ranks_above_chance(scaled: NDArray[np.float32], photos: Photos) -> None:
-    scores = svm.score_sgd(photos, scaled, iterations=100, step=1.0, reg=1e-4)
+    scores = svm.sweep_sgd(svm.Layer(photos, scaled), iterations=100, steps=[1.0], regs=[1e-4]).scores
     for part in (photos.train, photos.test):
         assert average_precision(photos.labels[part], scores[part]) > 0.65
+
+
+def test_sgds_grid_is_as_many_single_descents_and_the_best_in_cross_validation_wins(
+    scaled: NDArray[np.float32], photos: Photos
+) -> None:
+    layer, labels = svm.Layer(photos, scaled), photos.labels[photos.train]
+    grid = {
+        (step, reg): svm.sweep_sgd(layer, iterations=30, steps=[step], regs=[reg]).scores
+        for step in (0.01, 1.0)
+        for reg in (1e-4, 0.3)
+    }
+    found = svm.sweep_sgd(layer, iterations=30, steps=[1.0, 0.01], regs=[0.3, 1e-4])
+    aps = {place: average_precision(labels, scores[photos.train]) for place, scores in grid.items()}
+    assert aps[found.step, found.reg] == pytest.approx(max(aps.values()), abs=1e-6)
+    assert np.allclose(found.scores, grid[found.step, found.reg], atol=1e-5)
 
 
 def test_sgd_takes_mllibs_steps() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from raylike.config import resolve
 from raylike.errors import InputDataError
+from raylike.report import learned, page, plots
 from raylike.report.facts import Facts
 from raylike.report.gather import gather
 from raylike.workspace import Workspace
@@ -39,6 +41,8 @@ def test_every_photo_left_out_has_a_reason(facts: Facts) -> None:
     assert counts["cohort", "too many followers"] + counts["cohort", "too few followers"] == 400 - 240
     assert counts["download", "gone"] == 240 - 236
     assert counts["faces", "no face"] + counts["faces", "no face above the cut"] == 236 - 72
+    labels = {reason: count for (stage, reason), count in counts.items() if stage == "labels"}
+    assert labels == {"duplicate": 4, "near duplicate": 3, "over the cap per user": 2}
 
 
 def test_the_headline_is_chosen_by_cross_validation_not_by_its_test_score(facts: Facts) -> None:
@@ -71,9 +75,45 @@ def test_the_face_curve_falls_from_all_faces_to_the_best(facts: Facts) -> None:
     assert facts.faces.n_above_cut == 72
 
 
+def test_photos_labelled_by_eye_judge_each_cut(
+    finished: Workspace, rows: dict[str, Any], tmp_path: Path
+) -> None:
+    """Labelled as people are all photos above the cut at 0, and as many without a face."""
+    above = [row["post_id"] for row in rows["faces"] if row["confidence"] >= 0]
+    without = [row["post_id"] for row in rows["faces"] if not row["n_faces"]][: len(above)]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("post_id,label\n" + "".join(f"{post},1\n" for post in above + without))
+    settings = resolve({"faces": {"min_confidence": 0.0, "truth": str(labels)}}, environ={}).settings
+    facts = gather(finished, settings)
+    assert facts.faces is not None
+    assert facts.faces.n_labelled == 2 * len(above)
+    at = next(at for at in facts.faces.judged if at.min_confidence == 0)
+    assert at.precision is not None
+    assert (at.precision.value, at.recall.value) == (1.0, 0.5)
+    assert at.recall.low < 0.5 < at.recall.high
+    assert facts.faces.judged[-1].recall.value < 0.5
+    drawn = plots.draw_all(facts)
+    assert f"{2 * len(above)} labelled photos" in drawn["faces-truth"]
+    assert drawn["faces-truth"] in page.render(facts, drawn, {})
+
+
+def test_without_labels_no_cut_is_judged(facts: Facts) -> None:
+    assert facts.faces is not None
+    assert facts.faces.judged == ()
+    assert "faces-truth" not in plots.draw_all(facts)
+
+
 def test_moving_the_cut_moves_the_funnel(finished: Workspace) -> None:
     settings = resolve({"faces": {"min_confidence": 99.0}}, environ={}).settings
     assert gather(finished, settings).funnel[4].count == 0
+
+
+def test_the_chosen_label_design_stands_first(facts: Facts) -> None:
+    assert [result.design for result in facts.designs] == ["ratio_median", "residual", "same_user_pairs"]
+    assert [result.chosen for result in facts.designs] == [True, False, False]
+    assert facts.designs[1].test is not None
+    assert facts.designs[1].test.ap.value == 0.57
+    assert "tags" in facts.designs[1].rule
 
 
 def test_references_stand_last_and_fine_tuning_is_among_the_models(facts: Facts) -> None:
@@ -82,6 +122,16 @@ def test_references_stand_last_and_fine_tuning_is_among_the_models(facts: Facts)
     tuned = next(m for m in facts.models if m.features == "pixels")
     assert tuned.cross_validation is None
     assert tuned.test is not None
+
+
+def test_figures_that_are_not_defined_or_not_there_are_none(finished: Workspace) -> None:
+    rows = finished.read("results").to_pandas()
+    score = learned._score({**rows.iloc[0].to_dict(), "pair_accuracy": math.nan})
+    assert score is not None
+    assert (score.pair_accuracy, score.spearman is None) == (None, False)
+    earlier = learned._score(rows.iloc[0].drop(["spearman", "spearman_low", "spearman_high"]).to_dict())
+    assert earlier is not None
+    assert earlier.spearman is None
 
 
 def test_galleries_are_the_two_ends_of_the_headlines_ranking(facts: Facts) -> None:

@@ -44,6 +44,16 @@ def prepare(path: Path, *, without_features: int = 0, seed: int = 0) -> np.ndarr
             "split": ["test" if fold < 0 else "train" for fold in folds],
         },
     )
+    designs = {"ratio_median": labels, "same_user_pairs": np.arange(N) % 2}
+    write(
+        path,
+        "label_designs",
+        {
+            "post_id": ids * 2,
+            "design": [design for design in designs for _ in ids],
+            "label": np.concatenate(list(designs.values())),
+        },
+    )
     write(
         path,
         "cohort",
@@ -76,11 +86,15 @@ def test_every_model_is_scored_on_both_parts_with_intervals(tmp_path: Path) -> N
         (model, features, evaluation)
         for evaluation in ("cross-validation", "test")
         for model, features in [
-            *((m, layer) for m in ("LinearSVC", "SVM by SGD", "RandomForest") for layer in ("fc6", "fc7")),
+            *(
+                (m, layer)
+                for m in ("LinearSVC", "SVM by SGD", "RandomForest", "logistic regression")
+                for layer in ("fc6", "fc7")
+            ),
             ("logistic regression", "metadata"),
         ]
     }
-    for name in ("ap", "roc_auc", "accuracy"):
+    for name in ("ap", "roc_auc", "accuracy", "spearman", "pair_accuracy"):
         assert (results[f"{name}_low"] <= results[name]).all()
         assert (results[name] <= results[f"{name}_high"]).all()
     pixels = results[results.features != "metadata"]
@@ -136,9 +150,9 @@ def test_predictions_cover_every_photo_once_for_each_model(tmp_path: Path) -> No
     classify.run(context(tmp_path, "classify", **QUICK))
     predictions = Workspace(tmp_path).read("predictions").to_pandas()
     assert not predictions.duplicated(["model", "features", "post_id"]).any()
-    assert len(predictions) == 7 * N
+    assert len(predictions) == 9 * N
     assert predictions.probability.between(0, 1).all()
-    assert (predictions.evaluation == "test").sum() == 7 * 20
+    assert (predictions.evaluation == "test").sum() == 9 * 20
 
 
 def test_twice_the_same_input_gives_the_same_tables_whatever_the_order_of_rows(tmp_path: Path) -> None:
@@ -151,7 +165,7 @@ def test_twice_the_same_input_gives_the_same_tables_whatever_the_order_of_rows(t
             order = np.random.default_rng(1).permutation(N)
             write_features(path, [ids[i] for i in order], features[:, order])
         classify.run(context(path, "classify", **QUICK))
-        tables.append([in_order(path, name) for name in ("results", "sweep", "predictions")])
+        tables.append([in_order(path, name) for name in ("results", "differences", "sweep", "predictions")])
     assert all(first.equals(second) for first, second in zip(*tables, strict=True))
 
 
@@ -179,3 +193,85 @@ def test_features_that_say_nothing_are_refused(tmp_path: Path, value: float, mes
 def test_no_features_at_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no labelled photo has features"):
         classify.run(context(tmp_path, "classify", **QUICK))
+
+
+def test_models_are_compared_pair_by_pair_on_the_same_photos(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    classify.run(context(tmp_path, "classify", **QUICK))
+    workspace = Workspace(tmp_path)
+    differences = workspace.read("differences").to_pandas()
+    ap = workspace.read("results").to_pandas().set_index(["model", "features", "evaluation"]).ap
+    assert len(differences) == 2 * 9 * 8 / 2
+    for row in differences.itertuples():
+        gap = (
+            ap[row.model, row.features, row.evaluation]
+            - ap[row.other_model, row.other_features, row.evaluation]
+        )
+        assert row.difference == pytest.approx(gap)
+        assert row.low <= row.high
+    pixels = differences[
+        (differences.other_features == "metadata") & (differences.evaluation == "cross-validation")
+    ]
+    assert (pixels.low > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("fold", "label", "message"),
+    [
+        (0, 1, "fold 0 holds only good photos"),
+        (2, 0, "fold 2 holds only bad photos"),
+        (-1, 1, "the test set"),
+    ],
+)
+def test_a_part_with_one_class_is_refused(tmp_path: Path, fold: int, label: int, message: str) -> None:
+    prepare(tmp_path)
+    labels = Workspace(tmp_path).read("labels").to_pandas()
+    labels.loc[labels.fold == fold, "label"] = label
+    write(tmp_path, "labels", {name: labels[name].tolist() for name in labels})
+    with pytest.raises(StageError, match=message):
+        classify.run(context(tmp_path, "classify", **QUICK))
+
+
+def test_one_photo_that_is_not_finite_is_refused_even_in_the_test_set(tmp_path: Path) -> None:
+    features = prepare(tmp_path)
+    ids = Workspace(tmp_path).read("posts").column("post_id").to_pylist()
+    features[0, 0, 0] = np.inf  # post 0 is a test photo
+    write_features(tmp_path, ids, features)
+    with pytest.raises(StageError, match=r"1 of 240 rows hold values that are not finite"):
+        classify.run(context(tmp_path, "classify", **QUICK))
+
+
+def test_label_designs_are_compared_on_the_same_photos(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    classify.run(context(tmp_path, "classify", **QUICK))
+    found = Workspace(tmp_path).read("design_results").to_pandas()
+    assert set(zip(found.design, found.evaluation, strict=True)) == {
+        (design, evaluation)
+        for design in ("ratio_median", "same_user_pairs")
+        for evaluation in ("cross-validation", "test")
+    }
+    results = Workspace(tmp_path).read("results").to_pandas()
+    svc = results[(results.model == "LinearSVC") & (results.features == "fc7")].set_index("evaluation")
+    chosen = found[found.design == "ratio_median"].set_index("evaluation")
+    assert chosen.ap.to_dict() == pytest.approx(svc.ap.to_dict())
+    learnable, arbitrary = (
+        found[(found.design == design) & (found.evaluation == "test")].ap_low.item()
+        for design in ("ratio_median", "same_user_pairs")
+    )
+    assert learnable > 0.6 > arbitrary
+
+
+def test_a_design_that_cannot_be_judged_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    rows = Workspace(tmp_path).read("label_designs").to_pandas()
+    few = rows[(rows.design == "ratio_median") | (rows.index < N + 4)]
+    write(tmp_path, "label_designs", {name: few[name].tolist() for name in ("post_id", "design", "label")})
+    report = classify.run(context(tmp_path, "classify", **QUICK))
+    assert set(Workspace(tmp_path).read("design_results")["design"].to_pylist()) == {"ratio_median"}
+    assert any("labels by same_user_pairs are not judged: " in note for note in report.notes)
+
+
+def test_a_split_at_random_says_by_how_much_it_flatters(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    report = classify.run(context(tmp_path, "classify", **QUICK, labels={"protocol": "study"}))
+    assert any("the split moves it by" in note for note in report.notes)
