@@ -1,30 +1,88 @@
 """Counts of work done, as Ray custom metrics: in the dashboard and at every node's metrics port.
 
-Created inside the process that does the work. Knows nothing of what an item is.
+Created inside the process that does the work. `METRICS` is all that there are: the Grafana dashboard and
+the list in docs/monitoring.md are written from it. Knows nothing of what an item is.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
+from typing import Literal
 
 from ray.util.metrics import Counter, Gauge
 
 RATE_WINDOW_S = 10.0
 
 
-class StageMetrics:
-    """Items, items a second and failures of one stage in one process.
+@dataclass(frozen=True)
+class Metric:
+    """What one metric says.
 
-    Ray shows them as `ray_raylike_items_total{stage}`, `ray_raylike_items_per_second{stage}` and
-    `ray_raylike_failures_total{stage, cause}`.
+    Attributes
+    ----------
+    name : as it is given to Ray, which shows it as `ray_NAME`
+    meaning : what a value stands for
+    unit : items, hits, s, ...; of a counter, what it counts
+    tags : names of its labels
+    of : what the dashboard shows it with: stages or tokens
+    across : how values of several processes become one; counters are always added up
     """
+
+    name: str
+    meaning: str
+    unit: str
+    tags: tuple[str, ...]
+    of: Literal["stages", "tokens"]
+    across: Literal["sum", "max"] = "sum"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it only ever grows."""
+        return self.name.endswith("_total")
+
+    def counter(self) -> Counter:
+        """Ray's object for it, in this process."""
+        return Counter(self.name, self.meaning, tag_keys=self.tags)
+
+    def gauge(self) -> Gauge:
+        """Ray's object for it, in this process."""
+        return Gauge(self.name, self.meaning, tag_keys=self.tags)
+
+
+STAGE, TOKEN = ("stage",), ("alias",)
+
+ITEMS = Metric("raylike_items_total", "items finished", "items", STAGE, "stages")
+RATE = Metric("raylike_items_per_second", "items a second, over 10 s", "items/s", STAGE, "stages")
+FAILURES = Metric("raylike_failures_total", "items that failed", "items", ("stage", "cause"), "stages")
+LEFT = Metric("raylike_items_left", "items not finished", "items", STAGE, "stages", "max")
+ETA = Metric("raylike_eta_seconds", "until all items are finished", "s", STAGE, "stages", "max")
+
+TOKEN_HITS = Metric("raylike_token_hits_total", "requests sent", "hits", TOKEN, "tokens")
+TOKEN_WAITED = Metric("raylike_token_waited_seconds_total", "waited for budget", "s", TOKEN, "tokens")
+TOKEN_REMAINING = Metric("raylike_token_remaining", "hits left now", "hits", TOKEN, "tokens", "max")
+TOKEN_RESET = Metric(
+    "raylike_token_reset_seconds", "until there is budget again", "s", TOKEN, "tokens", "max"
+)
+TOKEN_CIRCUIT = Metric(
+    "raylike_token_circuit_open", "1 while its host does not answer", "", TOKEN, "tokens", "max"
+)
+
+METRICS = (
+    ITEMS, RATE, FAILURES, LEFT, ETA,
+    TOKEN_HITS, TOKEN_WAITED, TOKEN_REMAINING, TOKEN_RESET, TOKEN_CIRCUIT,
+)  # fmt: skip
+
+
+class StageMetrics:
+    """Items, items a second and failures of one stage in one process."""
 
     def __init__(self, stage: str) -> None:
         self._tags = {"stage": stage}
-        self._items = Counter("raylike_items_total", "items finished", tag_keys=("stage",))
-        self._rate = Gauge("raylike_items_per_second", "items a second, over 10 s", tag_keys=("stage",))
-        self._failures = Counter("raylike_failures_total", "items that failed", tag_keys=("stage", "cause"))
+        self._items = ITEMS.counter()
+        self._rate = RATE.gauge()
+        self._failures = FAILURES.counter()
         self._recent: deque[tuple[float, int]] = deque()
         self._started = time.monotonic()
 
@@ -47,15 +105,12 @@ class StageMetrics:
 
 
 class Forecast:
-    """Items that a stage has still to do, and how long that takes: set in the driver, which knows the total.
-
-    Ray shows them as `ray_raylike_items_left{stage}` and `ray_raylike_eta_seconds{stage}`.
-    """
+    """Items that a stage has still to do, and how long that takes: set by the driver, which knows all."""
 
     def __init__(self, stage: str, total: int) -> None:
         self._tags = {"stage": stage}
-        self._left = Gauge("raylike_items_left", "items not finished", tag_keys=("stage",))
-        self._eta = Gauge("raylike_eta_seconds", "until all items are finished", tag_keys=("stage",))
+        self._left = LEFT.gauge()
+        self._eta = ETA.gauge()
         self._total = total
         self._done = 0
         self._started = time.monotonic()

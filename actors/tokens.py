@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import ray
-from ray.util.metrics import Counter, Gauge
 
+from actors import metrics
 from actors.budget import Limit, RateBudget
 from actors.circuit import Circuit
 from actors.metrics import StageMetrics
@@ -178,13 +178,12 @@ class Meters:
     """What the dashboard's Prometheus endpoint shows of tokens, by alias."""
 
     def __init__(self, stage: str) -> None:
-        tags = ("alias",)
         self._stage = StageMetrics(stage)
-        self._hits = Counter("raylike_token_hits_total", "requests sent", tag_keys=tags)
-        self._waited = Counter("raylike_token_waited_seconds_total", "waited for budget", tag_keys=tags)
-        self._remaining = Gauge("raylike_token_remaining", "hits left at this moment", tag_keys=tags)
-        self._reset = Gauge("raylike_token_reset_seconds", "until there is budget again", tag_keys=tags)
-        self._circuit = Gauge("raylike_token_circuit_open", "1 while its host does not answer", tag_keys=tags)
+        self._hits = metrics.TOKEN_HITS.counter()
+        self._waited = metrics.TOKEN_WAITED.counter()
+        self._remaining = metrics.TOKEN_REMAINING.gauge()
+        self._reset = metrics.TOKEN_RESET.gauge()
+        self._circuit = metrics.TOKEN_CIRCUIT.gauge()
 
     def record(self, answer: Answer, remaining: int, *, host_is_down: bool) -> None:
         """Count a batch; `remaining` hits are left to its token."""

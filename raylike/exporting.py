@@ -25,7 +25,6 @@ import pyarrow.parquet as pq
 
 from raylike.config import nearest
 from raylike.errors import CannotWrite, ConfigError, InputDataError
-from raylike.tables import TABLES
 from raylike.workspace import Workspace
 
 FORMATS = ("parquet", "csv", "jsonl")
@@ -52,20 +51,21 @@ def export_table(workspace: Workspace, name: str, output: Path | None, file_form
     InputDataError : if the table was never written
     CannotWrite : if the file cannot be written
     """
-    if name not in TABLES:
-        raise ConfigError(f"there is no table {name!r}", "", nearest(name, list(TABLES)))
+    known = workspace.names()
+    if name not in known:
+        raise ConfigError(f"there is no table {name!r}", "", nearest(name, known))
     write = _writer(output, file_format)
     if not workspace.exists(name):
         raise InputDataError(
             f"there is no table {name} yet", workspace.uri, "`raylike status` shows what is there"
         )
     with _destination(output) as file:
-        return write(batches(workspace, name), TABLES[name].schema, file)
+        return write(batches(workspace, name), workspace.spec(name).schema, file)
 
 
 def batches(workspace: Workspace, name: str, rows: int = BATCH_ROWS) -> Batches:
     """Yield a table's rows, at most `rows` at a time, in the order of its files."""
-    schema = TABLES[name].schema
+    schema = workspace.spec(name).schema
     filesystem, _ = workspace.filesystem()
     for uri in workspace.files(name):
         path = uri.partition("://")[2] or uri

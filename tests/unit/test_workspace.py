@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow.fs
 import pytest
 
 from raylike.errors import CannotWrite, ConfigError, InputDataError, TryAgainLater
 from raylike.tables import TABLES
 from raylike.workspace import Commit, Part, Workspace
+from tests.s3_server import S3Server
 
 COMMIT = Commit("followers", "abc", {"posts": 3}, "run-1")
 
@@ -32,14 +34,28 @@ def users(*ids: str) -> pa.Table:
 
 
 def write_part(workspace: Workspace, table: pa.Table) -> Part:
-    """What a worker does: a Parquet file of its own, and an entry to be committed."""
-    path = workspace.part_uri("users")
-    pq.write_table(table, path)
-    return Part(path, Path(path).stat().st_size, table.num_rows)
+    """What a worker does, from the copy of the workspace that it was sent."""
+    sent: Workspace = pickle.loads(pickle.dumps(workspace))
+    return sent.write_part("users", table)
+
+
+def everything_in(workspace: Workspace) -> set[str]:
+    """Paths of all files below the workspace's root."""
+    filesystem, root = workspace.filesystem()
+    found = filesystem.get_file_info(pa.fs.FileSelector(root, recursive=True, allow_not_found=True))
+    return {info.path.removeprefix(f"{root}/") for info in found if info.is_file}
+
+
+@pytest.fixture(params=["folder", "s3"])
+def workspace(request: pytest.FixtureRequest, workspace_path: Path) -> Workspace:
+    if request.param == "folder":
+        return Workspace(workspace_path)
+    s3: S3Server = request.getfixturevalue("s3")
+    return Workspace(f"{s3.bucket()}/some/study")
 
 
 @pytest.fixture
-def workspace(workspace_path: Path) -> Workspace:
+def folder(workspace_path: Path) -> Workspace:
     return Workspace(workspace_path)
 
 
@@ -49,7 +65,8 @@ def test_a_table_that_was_never_written_is_empty_and_of_the_right_columns(worksp
     assert not workspace.exists("users")
     assert workspace.last_commit("users") is None
     assert (workspace.rows("users"), workspace.files("users"), workspace.keys("users")) == (0, [], set())
-    assert not Path(workspace.uri).exists(), "looking must not write"
+    assert workspace.names() == list(TABLES)
+    assert not everything_in(workspace), "looking must not write"
 
 
 def test_rows_come_back_as_written(workspace: Workspace) -> None:
@@ -117,10 +134,10 @@ def test_rows_that_do_not_fit_the_table_are_refused_and_change_nothing(workspace
 def test_a_process_killed_before_its_commit_leaves_the_table_as_it_was(workspace: Workspace) -> None:
     workspace.write("users", users("a"), COMMIT)
     script = f"""
-import os, pyarrow.parquet as pq
+import os
 from raylike.workspace import Workspace
 workspace = Workspace({workspace.uri!r})
-pq.write_table(workspace.read("users"), workspace.part_uri("users"))
+workspace.write_part("users", workspace.read("users"))
 os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", script], check=False)
@@ -134,10 +151,43 @@ os.kill(os.getpid(), 9)
 def test_vacuum_keeps_what_the_current_version_needs(workspace: Workspace) -> None:
     workspace.write("users", users("a"), COMMIT)
     workspace.write("users", users("b"), COMMIT)
-    assert len(list(Path(workspace.uri).rglob("*.parquet"))) == 2
-    workspace.vacuum()
-    assert [str(file) for file in Path(workspace.uri).rglob("*.parquet")] == workspace.files("users")
+    before = {file for file in everything_in(workspace) if file.endswith(".parquet")}
+    assert len(before) == 2
+    removed = workspace.vacuum()
+    after = {file for file in everything_in(workspace) if file.endswith(".parquet")}
+    assert {f"tables/{file}" for file in removed} == before - after
+    assert [f"{workspace.uri}/{file}" for file in after] == workspace.files("users")
     assert workspace.keys("users") == {"b"}
+
+
+def test_row_groups_name_their_rows_and_can_be_read_alone(workspace: Workspace) -> None:
+    parts = [write_part(workspace, users("a", "bb")), write_part(workspace, users("ccc"))]
+    workspace.commit_parts("users", parts, COMMIT)
+    groups = {tuple(group.keys): group for group in workspace.row_groups("users")}
+    assert set(groups) == {("a", "bb"), ("ccc",)}
+    group = groups["ccc",]
+    assert workspace.read_row_group(group.file, group.index, ["followers"]).to_pydict() == {"followers": [3]}
+    assert workspace.read_file(group.file, ["user_id"]).to_pydict() == {"user_id": ["ccc"]}
+
+
+def test_a_part_can_take_the_place_of_another(workspace: Workspace) -> None:
+    first, second = write_part(workspace, users("a")), write_part(workspace, users("b"))
+    workspace.commit_parts("users", [first, second], COMMIT)
+    workspace.commit_parts("users", [write_part(workspace, users("c"))], COMMIT, without=[first.path])
+    assert workspace.keys("users") == {"b", "c"}
+
+
+def test_a_folder_that_is_no_table_is_deleted_and_may_be_missing(workspace: Workspace) -> None:
+    filesystem, root = workspace.filesystem()
+    workspace.write("users", users("a"), COMMIT)
+    filesystem.create_dir(f"{root}/models/finetune", recursive=True)
+    with filesystem.open_output_stream(f"{root}/models/finetune/model.pt") as file:
+        file.write(b"weights")
+    assert workspace.artifact("models", "finetune", "model.pt").endswith("/models/finetune/model.pt")
+    workspace.delete_folder("models")
+    workspace.delete_folder("never/there")
+    assert not [file for file in everything_in(workspace) if file.startswith("models")]
+    assert workspace.keys("users") == {"a"}
 
 
 def test_a_second_process_is_refused_while_the_workspace_is_in_use(workspace: Workspace) -> None:
@@ -166,6 +216,59 @@ def test_the_lock_is_not_reentrant(workspace: Workspace) -> None:
         pass
 
 
+def test_a_locked_workspace_can_be_sent_to_a_worker(workspace: Workspace) -> None:
+    with workspace.lock():
+        workspace.commit_parts("users", [write_part(workspace, users("a"))], COMMIT)
+    assert workspace.keys("users") == {"a"}
+
+
+def test_a_killed_holder_leaves_the_workspace_free(workspace: Workspace) -> None:
+    script = f"""
+import os
+from raylike.workspace import Workspace
+with Workspace({workspace.uri!r}).lock():
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    with workspace.lock():
+        workspace.write("users", users("a"), COMMIT)
+
+
+def test_processes_that_commit_at_once_lose_no_row(workspace: Workspace) -> None:
+    script = f"""
+import sys
+from tests.unit.test_workspace import COMMIT, users, write_part
+from raylike.workspace import Workspace
+workspace = Workspace({workspace.uri!r})
+for i in range(4):
+    workspace.commit_parts("users", [write_part(workspace, users(f"{{sys.argv[1]}}{{i}}"))], COMMIT)
+"""
+    workspace.write("users", users(), COMMIT)
+    writers = [subprocess.Popen([sys.executable, "-c", script, name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    rows = workspace.read("users", ["user_id"]).column("user_id").to_pylist()
+    assert sorted(rows) == sorted(f"{name}{i}" for name in "ab" for i in range(4))
+
+
+def test_of_two_that_replace_the_same_version_one_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.write("users", users("a"), COMMIT)
+    late = workspace._open("users")
+    workspace.write("users", users("b"), COMMIT)
+    part = write_part(workspace, users("c"))
+    monkeypatch.setattr(workspace, "_create", lambda name: late)
+    with pytest.raises(TryAgainLater, match="changed by another process"):
+        workspace.commit_parts("users", [part], COMMIT, replace_all=True)
+    assert workspace.keys("users") == {"b"}
+
+
+@pytest.mark.parametrize("address", ["ftp://host/study", "file:///tmp/study", "s3://"])
+def test_an_address_that_is_no_place_for_a_workspace_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"no place for a workspace(.|\n)*s3://BUCKET/PREFIX"):
+        Workspace(address)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
@@ -187,12 +290,12 @@ def test_an_unknown_table_is_refused_with_the_known_ones(workspace: Workspace) -
         workspace.read("user")
 
 
-def test_a_torn_log_is_named(workspace: Workspace) -> None:
-    workspace.write("users", users("a"), COMMIT)
-    for entry in (Path(workspace.uri) / "tables/users/_delta_log").glob("*.json"):
+def test_a_torn_log_is_named(folder: Workspace) -> None:
+    folder.write("users", users("a"), COMMIT)
+    for entry in (Path(folder.uri) / "tables/users/_delta_log").glob("*.json"):
         entry.write_text("{ torn")
     with pytest.raises(InputDataError, match="cannot be read"):
-        workspace.read("users")
+        folder.read("users")
 
 
 def test_a_table_opens_in_pandas_and_arrow(workspace: Workspace) -> None:
