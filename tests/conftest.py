@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3_server import S3Server, s3_server
+
 # Before the first `import ray`: a token in the home directory is none of the tests' business, and
 # Ray's socket paths must stay under 107 characters.
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -33,3 +35,18 @@ def ray_local() -> Iterator[None]:
 def workspace_path(tmp_path: Path) -> Path:
     """A fresh place for a workspace."""
     return tmp_path / "workspace"
+
+
+@pytest.fixture(scope="session")
+def _s3_process() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_process: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """A simulated S3 without faults, which this process and its children find by their environment."""
+    _s3_process.faults()
+    for name, value in _s3_process.environment.items():
+        monkeypatch.setenv(name, value)
+    return _s3_process

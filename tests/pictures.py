@@ -53,8 +53,8 @@ def png_bomb(side_px: int = 50_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def many_scans(n: int) -> bytes:
-    """A progressive JPEG in which the last scan is repeated `n` times."""
-    data = encode(scene(), progressive=True)
+def many_scans(n: int, side_px: int | None = None) -> bytes:
+    """A progressive JPEG, square if a side is given, in which the last scan is repeated `n` times."""
+    data = encode(scene(side_px, side_px) if side_px else scene(), progressive=True)
     last, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
     return data[:end] + data[last:end] * n + data[end:]

@@ -118,3 +118,24 @@ def test_no_process_of_the_run_is_left(finished: Finished, ray_tmpdir: Path) -> 
         )
     ]
     assert left == []
+
+
+def test_another_network_goes_through_to_the_report(
+    finished: Finished, ray_tmpdir: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(finished[0], other)
+    choice = ["--set", "features.backbone=resnet18", "--set", "features.layers=embedding,layer2"]
+    outcome = raylike(["run-all", "--workspace", str(other), *TINY, *choice], ray_tmpdir)
+    assert outcome.exit_code == 0, outcome.stderr
+    workspace = Workspace(other)
+    features = workspace.table("features/resnet18-embedding-layer2").to_pandas()
+    assert features["embedding"].map(len).eq(512).all()
+    assert len(features) == 2 * workspace.rows("labels")
+    results = workspace.table("results").to_pandas()
+    assert {"embedding", "layer2"} < set(results["features"])
+    assert not {"fc6", "fc7"} & set(results["features"])
+    redone = [e["stage"] for e in outcome.of("stage_finished") if not e["up_to_date"]]
+    assert redone[:2] == ["features", "classify"]

@@ -100,6 +100,25 @@ def test_a_forced_stage_starts_afresh(ran: list[tuple[str, bool]], workspace_pat
     assert ran == [("two", False), ("three", True)]
 
 
+def test_failures_are_tried_again_although_the_stage_is_up_to_date(
+    ran: list[tuple[str, bool]], workspace_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "RETRIES", "two")
+    workspace = Workspace(workspace_path)
+    pipeline.run_all(workspace, settings())
+    ran.clear()
+    pipeline.run_all(workspace, settings(), retry_failed="gone")
+    assert ran == [("two", True), ("three", True)]
+
+
+def test_an_unknown_cause_is_refused_before_anything_runs(
+    ran: list[tuple[str, bool]], workspace_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="'moon' is no cause of failure"):
+        pipeline.run_all(Workspace(workspace_path), settings(), retry_failed="moon")
+    assert ran == []
+
+
 def test_an_unfinished_stage_is_told_to_resume(ran: list[tuple[str, bool]], workspace_path: Path) -> None:
     workspace = Workspace(workspace_path)
     pipeline.run_all(workspace, settings())
@@ -203,3 +222,10 @@ def test_rows_of_another_world_are_not_kept(ran: list[tuple[str, bool]], workspa
     ran.clear()
     pipeline.run_all(workspace, settings({"seed": 1}))
     assert ran == [("one", False), ("two", False), ("three", False)]
+
+
+@pytest.mark.parametrize(("address", "needed"), [("local", False), ("ray://head:10001", True)])
+def test_classify_uses_ray_only_where_there_is_a_cluster(address: str, needed: bool) -> None:
+    settings = resolve({"ray": {"address": address}}, environ={}).settings
+    (classify,) = (stage for stage in pipeline.STAGES if stage.name == "classify")
+    assert classify.needs_ray(settings) is needed

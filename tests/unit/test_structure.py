@@ -107,9 +107,12 @@ def test_plain_packages_do_not_reach_up_to_stages(package: str) -> None:
     assert wrong(f"raylike.{package}", ("raylike.stages", "raylike.pipeline", "raylike.stage")) == []
 
 
-@pytest.mark.parametrize("module", ["errors", "config", "tables", "progress", "workspace"])
+GROUND_FLOOR = ("errors", "config", "tables", "progress", "lease", "object_store", "workspace")
+
+
+@pytest.mark.parametrize("module", GROUND_FLOOR)
 def test_the_ground_floor_stands_on_itself(module: str) -> None:
-    ground = {f"raylike.{name}" for name in ("errors", "config", "tables", "progress", "workspace")}
+    ground = {f"raylike.{name}" for name in GROUND_FLOOR}
     found = [
         str(a)
         for a in ARROWS
