@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import nn
@@ -127,7 +128,7 @@ def spark(files: list[str], weights: str, precision: str, output: Path, shares: 
         .config("spark.driver.memory", "8g")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH))
         .config("spark.sql.files.maxPartitionBytes", str(16 * 2**20))
-        .config("spark.sql.parquet.compression.codec", "lz4raw")
+        .config("spark.sql.parquet.compression.codec", "lz4_raw")
         .config("spark.ui.enabled", "false")
         .getOrCreate()
     )
@@ -179,9 +180,7 @@ def daft(files: list[str], weights: str, precision: str, output: Path, shares: i
         def __call__(self, photos: library.Series) -> Any:
             files_ = photos.to_pylist()
             found = table([""] * len(files_), files_, self.model)
-            plain, mirrored = (
-                found.filter(pa.compute.equal(found["flipped"], side)) for side in (False, True)
-            )
+            plain, mirrored = (found.filter(pc.equal(found["flipped"], side)) for side in (False, True))
             arrays = [t[layer].combine_chunks() for t in (plain, mirrored) for layer in ("fc6", "fc7")]
             names = ["fc6", "fc7", "fc6_flipped", "fc7_flipped"]
             return pa.StructArray.from_arrays(arrays, names)

@@ -289,8 +289,9 @@ class ClassifySettings(Section):
     """The study's three classifiers, and logistic regression."""
 
     c_values: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        tuple(10.0**k for k in range(-6, 6)), min_length=1,
-        description="C of LinearSVC and of logistic regression, from 1e-6 to 1e5"
+        tuple(10.0**k for k in range(-6, 6)),
+        min_length=1,
+        description="C of LinearSVC and of logistic regression, from 1e-6 to 1e5",
     )
     trees: PositiveInt = Field(500, description="of the random forest")
     sgd_iterations: PositiveInt = Field(100, description="of the SVM by SGD")

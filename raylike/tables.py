@@ -487,8 +487,8 @@ TABLES: dict[str, TableSpec] = {
     table.name: table
     for table in (
         POSTS, READINGS, USERS, COHORT, IMAGES, FACES, LABELS, LABEL_DESIGNS, DUPLICATES, ALEXNET,
-        RESULTS, DESIGN_RESULTS, DIFFERENCES, SWEEP, PREDICTIONS, FINETUNE_RESULTS, FINETUNE_PREDICTIONS, CURVES,
-        TRIALS, SCORES, REPORT, RUNS,
+        RESULTS, DESIGN_RESULTS, DIFFERENCES, SWEEP, PREDICTIONS, FINETUNE_RESULTS, FINETUNE_PREDICTIONS,
+        CURVES, TRIALS, SCORES, REPORT, RUNS,
     )
 }  # fmt: skip
 """Every table by name, but for the features of backbones other than the default: those say of themselves
