@@ -12,6 +12,7 @@ batches of 32, one thread a process.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -122,6 +123,7 @@ def spark(files: list[str], weights: str, precision: str, output: Path, shares: 
     import pyspark
     from pyspark.sql import SparkSession
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     started = time.perf_counter()
     session = (
         SparkSession.builder.master(f"local[{shares}]")
