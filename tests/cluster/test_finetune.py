@@ -59,6 +59,7 @@ def test_a_run_ended_midway_goes_on_from_its_last_state(
     monkeypatch.setattr(finetune, "train_worker", worker.train_worker)
     finetune.run(replace(finetune_context(workspace_path), resume=True))
     for table, changing in (("finetune_predictions", []), ("curves", ["photos_per_s"])):
+        keys = TABLES[table].key
         ours, theirs = (
             workspace.read(table)
             .drop_columns(changing)
