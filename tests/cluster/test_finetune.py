@@ -59,11 +59,9 @@ def test_a_run_ended_midway_goes_on_from_its_last_state(
     monkeypatch.setattr(finetune, "train_worker", worker.train_worker)
     finetune.run(replace(finetune_context(workspace_path), resume=True))
     for table, changing in (("finetune_predictions", []), ("curves", ["photos_per_s"])):
-        keys = TABLES[table].key
+        keys = [(name, "ascending") for name in TABLES[table].key]
         ours, theirs = (
-            workspace.read(table)
-            .drop_columns(changing)
-            .sort_by([(k, "ascending") for k in TABLES[table].key])
+            workspace.read(table).drop_columns(changing).sort_by(keys)
             for workspace in (Workspace(workspace_path), expected.workspace)
         )
         # Sums over several threads may round differently when the machine is busy.
