@@ -16,6 +16,8 @@ from tests.s3_server import S3Server, s3_server
 os.environ["RAY_AUTH_MODE"] = "disabled"
 # A test's dependency brings uvloop, which Ray would take up: users have none.
 os.environ["RAY_USE_UVLOOP"] = "0"
+# Prometheus is told every second instead of every ten.
+os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112  # Ray's own spelling
 os.environ.setdefault("RAY_TMPDIR", tempfile.mkdtemp(prefix="rl-", dir="/tmp"))
 
 

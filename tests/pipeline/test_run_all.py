@@ -120,7 +120,7 @@ def test_no_process_of_the_run_is_left(finished: Finished, ray_tmpdir: Path) -> 
     assert left == []
 
 
-def test_another_network_goes_through_to_the_report(
+def test_another_network_goes_through_to_the_results(
     finished: Finished, ray_tmpdir: Path, tmp_path: Path
 ) -> None:
     import shutil
@@ -128,7 +128,8 @@ def test_another_network_goes_through_to_the_report(
     other = tmp_path / "other"
     shutil.copytree(finished[0], other)
     choice = ["--set", "features.backbone=resnet18", "--set", "features.layers=embedding,layer2"]
-    outcome = raylike(["run-all", "--workspace", str(other), *TINY, *choice], ray_tmpdir)
+    to_the_results = ["run-all", "--workspace", str(other), "--until", "classify"]
+    outcome = raylike([*to_the_results, *TINY, *choice], ray_tmpdir)
     assert outcome.exit_code == 0, outcome.stderr
     workspace = Workspace(other)
     features = workspace.table("features/resnet18-embedding-layer2").to_pandas()

@@ -1,4 +1,4 @@
-"""The whole run on a simulated S3: the same tables as in a folder, and the model and report with them."""
+"""A run on a simulated S3: the same tables as in a folder, and the model and report with them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ def test_a_run_on_s3_does_what_a_run_in_a_folder_does(
     s3: S3Server, finished: tuple[Path, Outcome], ray_tmpdir: Path
 ) -> None:
     workspace = Workspace(f"{s3.bucket()}/study")
-    arguments = ["run-all", "--workspace", workspace.uri, *TINY]
+    arguments = ["--workspace", workspace.uri, *TINY]
     s3.faults(fail=3)
-    outcome = raylike(arguments, ray_tmpdir)
+    outcome = raylike(["run-all", "--until", "finetune", *arguments], ray_tmpdir)
     assert outcome.exit_code == 0, outcome.stderr
     assert outcome.stderr == ""
-    assert outcome.events[-1]["report"] == f"{workspace.uri}/report/index.html"
+    reported = raylike(["report", *arguments], ray_tmpdir)
+    assert reported.events[-1]["report"] == f"{workspace.uri}/report/index.html"
     for table in SAME_AS_IN_A_FOLDER:
         assert sorted_rows(workspace, table).equals(sorted_rows(Workspace(finished[0]), table)), table
     filesystem, root = workspace.filesystem()
@@ -47,5 +48,6 @@ def test_a_run_on_s3_does_what_a_run_in_a_folder_does(
     assert {f"{root}/{name}" for name in ("models/finetune/model.pt", "report/index.html")} < found
     with filesystem.open_input_stream(f"{root}/report/results.json") as file:
         assert json.loads(file.read())
-    again = raylike(arguments, ray_tmpdir)
-    assert [e["stage"] for e in again.of("stage_finished") if e["up_to_date"]] == list(STAGE_NAMES)
+    again = raylike(["run-all", "--until", "finetune", *arguments], ray_tmpdir)
+    done = list(STAGE_NAMES)[: list(STAGE_NAMES).index("finetune") + 1]
+    assert [e["stage"] for e in again.of("stage_finished") if e["up_to_date"]] == done

@@ -124,7 +124,7 @@ def test_commands_work_on_a_store(workspace: Workspace) -> None:
     assert raylike("vacuum", "--workspace", workspace.uri).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["status", "export users -o - --format csv", "vacuum"])
+@pytest.mark.parametrize("command", ["export users -o - --format csv", "vacuum"])
 def test_commands_say_in_a_line_that_credentials_are_missing(workspace: Workspace, command: str) -> None:
     nobody = "http://127.0.0.1:1"
     done = raylike(

@@ -200,7 +200,6 @@ def test_an_interrupted_refresh_asks_for_the_rest_alone(
     simulator: Simulator, workspace_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, posts = collected(simulator, workspace_path, "instagram_v1")
-    monkeypatch.setattr(refresh, "COMMIT_EVERY_S", 0.0)
 
     class Killed(BaseException):
         pass
@@ -214,6 +213,7 @@ def test_an_interrupted_refresh_asks_for_the_rest_alone(
         real(self, *args)
 
     with monkeypatch.context() as patch:
+        patch.setattr(refresh, "COMMIT_EVERY_S", 0.0)
         patch.setattr(Workspace, "append", dies_at_the_fourth)
         with pytest.raises(Killed):
             refresh.run(context(simulator, workspace_path, "instagram_v1", "refresh"))
