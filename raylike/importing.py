@@ -218,7 +218,7 @@ class _Posts:
     def posts(self) -> pa.Table:
         n = len(self.columns["post_id"])
         given = {name: self.columns[name] for name in POSTS.schema.names if name in self.columns}
-        constant: dict[str, list[Any]] = {"provider": [PROVIDER] * n, "collected_at": [config.now()] * n}
+        constant: dict[str, list[Any]] = {"provider": [PROVIDER] * n, "collected_at": [datetime.now(UTC)] * n}
         return _table(POSTS.schema, {**given, **constant}, n)
 
     def users(self) -> tuple[pa.Table, int]:
@@ -230,7 +230,7 @@ class _Posts:
         columns: dict[str, list[Any]] = {
             "user_id": list(followers),
             "followers": [median_low(counts) for counts in followers.values()],
-            "looked_up_at": [config.now()] * n,
+            "looked_up_at": [datetime.now(UTC)] * n,
             "status": ["ok"] * n,
         }
         return _table(USERS.schema, columns, n), sum(len(set(counts)) > 1 for counts in followers.values())

@@ -18,7 +18,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 import pyarrow as pa
@@ -197,7 +197,7 @@ def refresh(
     """
     settings = with_source_defaults(settings or config.resolve().settings)
     progress = progress or Silence()
-    started_at, started, run = config.now(), time.monotonic(), _run_id()
+    started_at, started, run = datetime.now(UTC), time.monotonic(), _run_id()
     with workspace.lock(), MemoryWatch() as memory, ExitStack() as stack:
         _refuse_other_source(workspace, settings, ())
         if settings.source.name == "files":
@@ -414,7 +414,7 @@ def _run_stage(
         progress.stage_finished(stage.name, {"up_to_date": True, "rows_out": workspace.rows(stage.writes)})
         return StageResult(stage.name, 0.0, 0.0, None)
     _refuse_missing_input(workspace, settings, stage)
-    started_at, started = config.now(), time.monotonic()
+    started_at, started = datetime.now(UTC), time.monotonic()
     memory.take_peak_mib()
     stage_settings = around.network() if stage.uses_network else settings
     if stage.needs_ray(settings):
@@ -437,7 +437,7 @@ def _say_finished(progress: Progress, result: StageResult) -> None:
 
 
 def _run_id() -> str:
-    return f"{config.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def _refuse_missing_input(workspace: Workspace, settings: Settings, stage: StageSpec) -> None:

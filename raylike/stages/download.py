@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from actors.downloads import DownloadOptions, WorkerDied, download
 from actors.lanes import Traffic
 from actors.outcomes import RateLimited, Transient
 from actors.paced import Backoff
-from raylike import cluster, config, connections, descriptors, fetching
+from raylike import cluster, connections, descriptors, fetching
 from raylike.causes import ALL, OK, failure_table
 from raylike.config import DownloadSettings, SourceSettings
 from raylike.descriptors import DescriptorPlan
@@ -288,7 +289,7 @@ def _row(photo: Photo, status: str, error: str | None) -> dict[str, Any]:
         "post_id": photo.post_id,
         "bytes": None,
         "byte_size": 0,
-        "fetched_at": config.now(),
+        "fetched_at": datetime.now(UTC),
         "status": status,
         "error": error,
     }
