@@ -89,8 +89,9 @@ class RateBudget:
 
     def wait_s(self, now: float) -> float:
         """Seconds until a hit may be allowed; 0.0 if one is allowed now. A lower bound: ask again then."""
-        waits = [window.wait_s(now, self._in_flight) for window in self._windows]
-        wait_s = max(0.0, self._blocked_until - now, *waits)
+        wait_s = max(0.0, self._blocked_until - now)
+        for window in self._windows:
+            wait_s = max(wait_s, window.wait_s(now, self._in_flight))
         return wait_s + RESOLUTION_S if wait_s else 0.0
 
     def acquire(self, now: float) -> float:
@@ -149,6 +150,8 @@ class RateBudget:
 
         Mastodon allows 300 hits in 5 minutes, and 300 pages in 15: its headers may mean either.
         """
+        if len(self._windows) == 1:
+            return self._windows
         soon = report.reset_after_s or 0.0
         found = [w for w in self._windows if w.hits == report.limit and w.window_s >= soon]
         return sorted(found, key=lambda window: window.window_s) or [self._longest]

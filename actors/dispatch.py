@@ -1,6 +1,6 @@
 """Pull-dispatch: whichever token has budget takes the next batch.
 
-The driver keeps two batches with every token that has budget and reads results as they come. A token
+The driver keeps three batches with every token that has budget and reads results as they come. A token
 without budget gives its batch back and rests until its time; a dead actor's batches go to the others
 while Ray starts it anew; a revoked token leaves for good. So no item is lost, an item is asked for
 twice only when a process died, and a slow token holds nobody up.
@@ -24,12 +24,18 @@ from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from actors.metrics import Forecast
 from actors.outcomes import AllUsedUp, Credential, NoTokenLeft
-from actors.tokens import Answer, Client, TokenOptions, start
+from actors.packing import share_out
+from actors.slots import Answer, Client
+from actors.tokens import TokenOptions, start
 
 logger = logging.getLogger(__name__)
 
-BATCHES_OUT = 2
-"""Per token: while one batch's results travel, the other keeps its requests under way."""
+BATCHES_OUT = 3
+"""Per token: one under way, one whose last hits are, and one to go on with while results travel. What is
+under way is lost when a process dies, what only waits is not: so batches are small rather than few."""
+
+QUICK_S = 0.2
+"""A batch that is done sooner is followed by one of twice the size: each costs a call between processes."""
 
 RETURN_TO_DUTY_S = 0.5
 """Pause before an actor that Ray is starting anew is asked again whether it runs."""
@@ -47,12 +53,23 @@ class _Token:
 
     credential: Credential
     actor: _Actor
+    batch: int
     out: int = 0
     rests_until: float = 0.0
     revoked: bool = False
 
     def can_take(self, now: float) -> bool:
         return self.actor.ready and not self.revoked and self.out < BATCHES_OUT and self.rests_until <= now
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A batch on its way, or what was late of one."""
+
+    token: _Token
+    items: list[Any]
+    sent_at: float
+    is_late: bool = False
 
 
 @dataclass
@@ -87,12 +104,12 @@ class TokenPool:
         self._actors: list[_Actor] = []
         self._starting: dict[Any, _Actor] = {}
         self.reasons: dict[str, str] = {}
-        size = options.tokens_per_actor
-        for i in range(0, len(credentials), size):
-            group = credentials[i : i + size]
+        for group in share_out(credentials, options.processes or len(credentials)):
             actor = _Actor(start(group, make_client, options))
             self._actors.append(actor)
-            self._tokens += [_Token(credential, actor) for credential in group]
+            self._tokens += [
+                _Token(credential, actor, options.batch or options.in_flight) for credential in group
+            ]
             self._starting[actor.handle.ready.remote()] = actor
 
     def __enter__(self) -> TokenPool:
@@ -129,9 +146,9 @@ class TokenPool:
         per_hit = self._options.items_per_hit
         smallest = max(1, self._options.in_flight // BATCHES_OUT) * per_hit
         shares = 2 * BATCHES_OUT * len(self._tokens)
-        queue = _Queue(items, total, self._options.batch * per_hit, smallest, shares)
+        queue = _Queue(items, total, smallest, shares)
         forecast = Forecast(self._options.stage, total)
-        out: dict[Any, tuple[_Token, list[Any]]] = {}
+        out: dict[Any, _Order] = {}
         for token in self._tokens:
             token.out = 0
         while True:
@@ -149,19 +166,22 @@ class TokenPool:
                 if ref in self._starting:
                     self._arrived(ref)
                     continue
-                token, batch = out.pop(ref)
-                token.out -= 1
-                answer = self._answer(ref, token)
+                order = out.pop(ref)
+                order.token.out -= not order.is_late
+                answer = self._answer(ref, order.token)
                 if answer is None:
-                    queue.give_back(batch)
+                    queue.give_back(order.items)
                     continue
                 queue.give_back(answer.left)
-                self._note(token, answer)
+                self._note(order, answer)
+                if answer.late:
+                    late = order.token.actor.handle.late.remote(answer.alias, answer.late_key, answer.late)
+                    out[late] = _Order(order.token, answer.late, order.sent_at, is_late=True)
                 forecast.done(answer.asked + len(answer.failed))
                 self._hand_out(queue, out)  # before the caller works on the results: no token idles
                 yield answer
 
-    def _hand_out(self, queue: _Queue, out: dict[Any, tuple[_Token, list[Any]]]) -> None:
+    def _hand_out(self, queue: _Queue, out: dict[Any, _Order]) -> None:
         now = time.monotonic()
         for actor in self._actors:
             if self._is_down(actor) and actor.asked_again_at <= now:
@@ -169,9 +189,11 @@ class TokenPool:
         # One batch to each in turn, the least busy first: the last batches are spread over all.
         for _ in range(BATCHES_OUT):
             for token in sorted(self._tokens, key=lambda token: token.out):
-                if token.can_take(now) and (batch := queue.take()):
+                size = token.batch * self._options.items_per_hit
+                if token.can_take(now) and (batch := queue.take(size)):
                     token.out += 1
-                    out[token.actor.handle.ask.remote(token.credential.alias, batch)] = token, batch
+                    ref = token.actor.handle.ask.remote(token.credential.alias, batch)
+                    out[ref] = _Order(token, batch, now)
 
     def _answer(self, ref: Any, token: _Token) -> Answer | None:
         """The answer, or None if the process died with the batch."""
@@ -207,7 +229,12 @@ class TokenPool:
         actor.ready = False
         actor.asked_again_at = time.monotonic() + RETURN_TO_DUTY_S
 
-    def _note(self, token: _Token, answer: Answer) -> None:
+    def _note(self, order: _Order, answer: Answer) -> None:
+        token = order.token
+        if answer.asked == len(order.items):
+            token.batch = next_batch(
+                token.batch, time.monotonic() - order.sent_at, self._options.largest_batch
+            )
         if answer.wait_s:
             token.rests_until = max(token.rests_until, time.monotonic() + answer.wait_s)
         if answer.revoked is not None and not token.revoked:
@@ -243,19 +270,23 @@ class TokenPool:
         time.sleep(min(wait_s, SAY_EVERY_S))
 
 
+def next_batch(size: int, took_s: float, largest: int) -> int:
+    """Size of the batch after one of `size` that was done in `took_s` seconds."""
+    return min(2 * size, largest) if took_s < QUICK_S and size < largest else size
+
+
 class _Queue:
     """Items to be asked for: those given back first, then the rest of the source."""
 
-    def __init__(self, items: Iterable[Any], total: int, batch: int, smallest: int, shares: int) -> None:
+    def __init__(self, items: Iterable[Any], total: int, smallest: int, shares: int) -> None:
         self._source = iter(items)
         self._returned: deque[Any] = deque()
         self._left = total
-        self._batch = batch
-        self._smallest = min(smallest, batch)
+        self._smallest = smallest
         self._shares = shares
 
-    def take(self) -> list[Any]:
-        size = max(self._smallest, min(self._batch, -(-self._left // self._shares)))
+    def take(self, most: int) -> list[Any]:
+        size = max(min(self._smallest, most), min(most, -(-self._left // self._shares)))
         batch = [self._returned.popleft() for _ in range(min(size, len(self._returned)))]
         batch += islice(self._source, size - len(batch))
         self._left -= len(batch)

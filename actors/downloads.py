@@ -1,7 +1,8 @@
 """Downloader actors: each fetches its share of the items and stores what it got, batch by batch.
 
 What is fetched goes straight from the actor to where it is kept; the driver sees entries and counts
-alone. A process that dies is started anew and fetches again what was not reported as stored.
+alone. A process that dies is started anew and fetches again what was not reported as stored. If the driver
+dies, its actors end at once.
 
 Knows Ray. Knows nothing of photos, HTTP or storage: a job does the work, built inside the actor.
 """
@@ -12,13 +13,14 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
+from actors import lifeline
 from actors.lanes import Fetcher, Traffic, fetch_all
 from actors.metrics import StageMetrics
 
@@ -82,16 +84,21 @@ class Downloader:
     """The process behind a downloader actor."""
 
     def __init__(
-        self, make_job: Callable[[], AbstractAsyncContextManager[Job]], options: DownloadOptions
+        self,
+        make_job: Callable[[], AbstractAsyncContextManager[Job]],
+        options: DownloadOptions,
+        driver: lifeline.Address | None = None,
     ) -> None:
         self._make_job = make_job
         self._options = options
+        self._driver = driver
         self._metrics = StageMetrics(options.stage)
 
     async def run(self, items: Sequence[Any]) -> AsyncIterator[Batch]:
         """Fetch all items; yield a batch whenever one is stored."""
         options = self._options
         async with (
+            _ending_with(self._driver),
             self._make_job() as job,
             aclosing(fetch_all(job, items, options.traffic)) as fetched,
             aclosing(ahead(fetched, options.traffic.in_flight)) as finished,
@@ -131,17 +138,18 @@ def download(
     """
     actor = ray.remote(Downloader)
     crew: list[_Hand] = []
-    try:
-        for i, places in enumerate(filter(None, deal([lane(item) for item in items], options.actors))):
-            name = f"downloader-{i}"
-            handle = actor.options(
-                name=name, namespace=NAMESPACE, num_cpus=options.cpus, max_restarts=options.restarts
-            ).remote(make_job, options)
-            crew.append(_Hand(name, handle, {place: items[place] for place in places}))
-        yield from _watch(crew)
-    finally:
-        for hand in crew:
-            ray.kill(hand.handle)
+    with lifeline.alive(ray.util.get_node_ip_address()) as driver:
+        try:
+            for i, places in enumerate(filter(None, deal([lane(item) for item in items], options.actors))):
+                name = f"downloader-{i}"
+                handle = actor.options(
+                    name=name, namespace=NAMESPACE, num_cpus=options.cpus, max_restarts=options.restarts
+                ).remote(make_job, options, driver)
+                crew.append(_Hand(name, handle, {place: items[place] for place in places}))
+            yield from _watch(crew)
+        finally:
+            for hand in crew:
+                ray.kill(hand.handle)
 
 
 def deal(lanes: Sequence[str], n: int) -> list[list[int]]:
@@ -209,6 +217,17 @@ def _watch(crew: list[_Hand]) -> Iterator[Batch]:
             continue
         if batch is not None:
             yield batch
+
+
+@asynccontextmanager
+async def _ending_with(driver: lifeline.Address | None) -> AsyncIterator[None]:
+    """End the process if the driver is gone before the block is done."""
+    watching = None if driver is None else asyncio.create_task(lifeline.watch(driver, lifeline.end_process))
+    try:
+        yield
+    finally:
+        if watching is not None:
+            watching.cancel()
 
 
 async def _store(job: Job, done: list[int], rows: list[Any]) -> Batch:

@@ -26,7 +26,7 @@ class Metric:
     meaning : what a value stands for
     unit : items, hits, s, ...; of a counter, what it counts
     tags : names of its labels
-    of : what the dashboard shows it with: stages or tokens
+    of : what the dashboard shows it with: stages, training or tokens
     across : how values of several processes become one; counters are always added up
     """
 
@@ -34,7 +34,7 @@ class Metric:
     meaning: str
     unit: str
     tags: tuple[str, ...]
-    of: Literal["stages", "tokens"]
+    of: Literal["stages", "training", "tokens"]
     across: Literal["sum", "max"] = "sum"
 
     @property
@@ -59,7 +59,15 @@ FAILURES = Metric("raylike_failures_total", "items that failed", "items", ("stag
 LEFT = Metric("raylike_items_left", "items not finished", "items", STAGE, "stages", "max")
 ETA = Metric("raylike_eta_seconds", "until all items are finished", "s", STAGE, "stages", "max")
 
+LOSS = Metric("raylike_training_loss", "training loss since the last look", "", STAGE, "training", "max")
+VALIDATION_AP = Metric(
+    "raylike_validation_ap", "average precision on the validation photos", "", STAGE, "training", "max"
+)
+
 TOKEN_HITS = Metric("raylike_token_hits_total", "requests sent", "hits", TOKEN, "tokens")
+TOKEN_ERRORS = Metric(
+    "raylike_token_errors_total", "requests that brought no answer", "hits", ("alias", "cause"), "tokens"
+)
 TOKEN_WAITED = Metric("raylike_token_waited_seconds_total", "waited for budget", "s", TOKEN, "tokens")
 TOKEN_REMAINING = Metric("raylike_token_remaining", "hits left now", "hits", TOKEN, "tokens", "max")
 TOKEN_RESET = Metric(
@@ -70,8 +78,8 @@ TOKEN_CIRCUIT = Metric(
 )
 
 METRICS = (
-    ITEMS, RATE, FAILURES, LEFT, ETA,
-    TOKEN_HITS, TOKEN_WAITED, TOKEN_REMAINING, TOKEN_RESET, TOKEN_CIRCUIT,
+    ITEMS, RATE, FAILURES, LEFT, ETA, LOSS, VALIDATION_AP,
+    TOKEN_HITS, TOKEN_ERRORS, TOKEN_WAITED, TOKEN_REMAINING, TOKEN_RESET, TOKEN_CIRCUIT,
 )  # fmt: skip
 
 
@@ -102,6 +110,20 @@ class StageMetrics:
         """Count `n` items that failed for `cause`, one of a small set of words."""
         if n > 0:
             self._failures.inc(n, {**self._tags, "cause": cause})
+
+
+class TrainingMetrics:
+    """How well a network does that one stage trains, told by the process that looks."""
+
+    def __init__(self, stage: str) -> None:
+        self._tags = {"stage": stage}
+        self._loss = LOSS.gauge()
+        self._validation_ap = VALIDATION_AP.gauge()
+
+    def looked(self, loss: float, validation_ap: float) -> None:
+        """Tell what a look at the network has shown."""
+        self._loss.set(loss, self._tags)
+        self._validation_ap.set(validation_ap, self._tags)
 
 
 class Forecast:

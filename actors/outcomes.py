@@ -89,6 +89,14 @@ class Refused(ClientError):
     """A request that the server will not fulfil, now or later; the argument says why, for people."""
 
 
+def kind_of(trouble: BaseException) -> str:
+    """A few words for what became of a hit. A server's own words are not among them: they may be many."""
+    if isinstance(trouble, Transient):
+        return str(trouble)
+    words = {RateLimited: "rate limit", TokenRevoked: "token refused", Refused: "refused"}
+    return words.get(type(trouble), "given up" if not isinstance(trouble, Exception) else "other")
+
+
 class AllUsedUp(Exception):
     """No token has budget, and the caller does not want to wait; the argument is the wait in seconds."""
 

@@ -10,13 +10,14 @@ import asyncio
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from actors.budget import RateBudget
 from actors.circuit import Circuit
-from actors.outcomes import ClientError, Credential, RateLimited, Reply, TokenRevoked, Transient
+from actors.outcomes import ClientError, Credential, RateLimited, Reply, TokenRevoked, Transient, kind_of
 
 T = TypeVar("T")
 
@@ -66,6 +67,8 @@ class PacedToken:
         self.budget = budget
         self.hits = 0
         self.waited_s = 0.0
+        self.errors: Counter[str] = Counter()
+        """Hits that brought no answer, by kind."""
         self._backoff = backoff or Backoff()
         self._circuit = circuit or Circuit()
         self._slots = asyncio.Semaphore(in_flight)
@@ -74,9 +77,16 @@ class PacedToken:
         self._revoked: TokenRevoked | None = None
 
     async def call(
-        self, send: Callable[[Credential], Awaitable[Reply[T]]], patience_s: float = math.inf
+        self,
+        send: Callable[[Credential], Awaitable[Reply[T]]],
+        patience_s: float = math.inf,
+        after: Transient | None = None,
     ) -> T:
         """Return the value of `send(credential)` once the budget allows it.
+
+        Parameters
+        ----------
+        after : how a first attempt ended, if there was one
 
         Raises
         ------
@@ -85,23 +95,24 @@ class PacedToken:
             it would be the host's fault, not the item's
         TokenRevoked, Refused : as `send` raised them
         """
-        failures = 0
+        failures, trouble = 0, after
         while True:
-            try:
-                return await self._attempt(send, patience_s)
-            except Transient:
-                if self._circuit.is_open and not self._circuit.is_hopeless(time.monotonic()):
-                    continue
+            if trouble is None:
+                try:
+                    return await self.attempt(send, patience_s)
+                except Transient as error:
+                    trouble = error
+            if not self._circuit.is_open or self._circuit.is_hopeless(time.monotonic()):
                 failures += 1
                 if failures >= self._backoff.attempts:
-                    raise
-            await asyncio.sleep(self._backoff.pause_s(failures))
+                    raise trouble
+                await asyncio.sleep(self._backoff.pause_s(failures))
+            trouble = None
 
-    def wait_s(self) -> float:
-        """Seconds until a hit may be allowed."""
-        return self.budget.wait_s(time.monotonic())
-
-    async def _attempt(self, send: Callable[[Credential], Awaitable[Reply[T]]], patience_s: float) -> T:
+    async def attempt(
+        self, send: Callable[[Credential], Awaitable[Reply[T]]], patience_s: float = math.inf
+    ) -> T:
+        """`call` without a second try: the first transient fault is raised."""
         while True:
             try:
                 if not self._answered_once:
@@ -117,18 +128,26 @@ class PacedToken:
                 if (limited.retry_after_s or 0.0) > patience_s:
                     raise
 
+    def wait_s(self) -> float:
+        """Seconds until a hit may be allowed."""
+        return self.budget.wait_s(time.monotonic())
+
     async def _hit(self, send: Callable[[Credential], Awaitable[Reply[T]]], patience_s: float) -> T:
         if self._revoked is not None:  # by a hit that was sent before this one
             raise TokenRevoked(*self._revoked.args)
-        await self._until_allowed(patience_s)
-        self.hits += 1
         sent_at = time.monotonic()
+        if self._circuit.is_open or self.budget.acquire(sent_at):
+            await self._until_allowed(patience_s)
+            sent_at = time.monotonic()
+        self.hits += 1
         try:
             reply = await send(self.credential)
         except BaseException as trouble:
-            self._ended(trouble)
+            self._failed(trouble)
             raise
-        now = self._ended(None)
+        now = time.monotonic()
+        self.budget.settle(now)
+        self._circuit.succeeded()
         if reply.rate is not None:
             self.budget.observe(now, reply.rate, now - sent_at)
         return reply.value
@@ -147,11 +166,12 @@ class PacedToken:
             self.waited_s += pause_s
             await asyncio.sleep(pause_s)
 
-    def _ended(self, trouble: BaseException | None) -> float:
-        """Note how a hit ended, and when."""
+    def _failed(self, trouble: BaseException) -> None:
+        """Note how a hit ended that brought no answer."""
         now = time.monotonic()
         self.budget.settle(now)
-        if trouble is None or (isinstance(trouble, ClientError) and not isinstance(trouble, Transient)):
+        self.errors[kind_of(trouble)] += 1
+        if isinstance(trouble, ClientError) and not isinstance(trouble, Transient):
             self._circuit.succeeded()
         else:
             self._circuit.failed(now)
@@ -159,4 +179,3 @@ class PacedToken:
             self.budget.refuse(now, trouble.retry_after_s)
         elif isinstance(trouble, TokenRevoked):
             self._revoked = trouble
-        return now

@@ -10,40 +10,24 @@ items mean.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 
 from actors import metrics
-from actors.budget import Limit, RateBudget
+from actors.budget import RateBudget
 from actors.circuit import Circuit
 from actors.metrics import StageMetrics
-from actors.outcomes import Credential, RateLimited, Refused, Reply, TokenRevoked, Transient
+from actors.outcomes import Credential
 from actors.paced import Backoff, PacedToken
+from actors.slots import Answer, Client, TokenSlots
 
 NAMESPACE = "raylike"
 """Ray namespace of named actors: the dashboard lists them by name, and a name exists once in it."""
-
-
-class Client(Protocol):
-    """What an actor asks. Built inside the actor's process, so that sockets are never pickled."""
-
-    batch_size: int
-    """Items that one hit can ask for."""
-    limits: tuple[Limit, ...]
-    """What the server allows one token."""
-
-    async def send(self, credential: Credential, items: Sequence[Any]) -> Reply[list[Any]]:
-        """One hit: results for at most `batch_size` items. Raises only `outcomes.ClientError`."""
-
-    async def close(self) -> None:
-        """Give up the connections."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +37,11 @@ class TokenOptions:
     Attributes
     ----------
     in_flight : requests under way for one token
-    tokens_per_actor : tokens that share one process
+    processes : shared evenly by the tokens; None: one for each token
     items_per_hit : that the client asks for at once
-    batch : hits' worth of items handed to a token at once; two batches are with it at a time
+    batch : hits' worth of items handed to a token at once, at first; None: as many as are under way at
+        once. Three batches are with it at a time
+    largest_batch : the same of a token that answers fast
     patience_s : a longer wait for budget gives the batch back, so that another token can take it
     stage : whose items these are, in the metrics
     cpus : CPUs that Ray sets aside for an actor: nearly none, as it waits for the network
@@ -63,40 +49,15 @@ class TokenOptions:
     """
 
     in_flight: int = 16
-    tokens_per_actor: int = 1
+    processes: int | None = None
     items_per_hit: int = 1
-    batch: int = 64
+    batch: int | None = None
+    largest_batch: int = 512
     patience_s: float = 0.5
     backoff: Backoff = field(default_factory=Backoff)
     stage: str = "tokens"
     cpus: float = 0.01
     restarts: int = 3
-
-
-@dataclass
-class Answer:
-    """What became of a batch: each of its items is in exactly one of `asked`, `left` and `failed`.
-
-    Attributes
-    ----------
-    asked : number of items that the server answered for
-    results : what it answered
-    left : items not asked for, to be handed to another token
-    failed : items asked for in vain, each with the cause
-    wait_s : seconds until this token has budget again; 0.0 if it has some
-    revoked : why the server no longer accepts the token; None while it does
-    hits, waited_s : requests sent and seconds waited for budget since the token's previous answer
-    """
-
-    alias: str
-    asked: int = 0
-    results: list[Any] = field(default_factory=list)
-    left: list[Any] = field(default_factory=list)
-    failed: list[tuple[Any, str]] = field(default_factory=list)
-    wait_s: float = 0.0
-    revoked: str | None = None
-    hits: int = 0
-    waited_s: float = 0.0
 
 
 class TokenKeeper:
@@ -110,8 +71,7 @@ class TokenKeeper:
         self._options = options
         self._client: Client | None = None
         self._circuit = Circuit()
-        self._tokens: dict[str, PacedToken] = {}
-        self._told = {credential.alias: (0, 0.0) for credential in credentials}
+        self._slots: dict[str, TokenSlots] = {}
         self._meters = Meters(options.stage)
 
     async def ready(self) -> int:
@@ -121,19 +81,18 @@ class TokenKeeper:
 
     async def ask(self, alias: str, items: Sequence[Any]) -> Answer:
         """Ask for a batch with one of the tokens. A client's troubles are in the answer, not raised."""
-        client = self._connect()
-        token = self._tokens[alias]
-        answer = Answer(alias)
-        size = client.batch_size
-        await asyncio.gather(
-            *(self._ask_once(token, client, items[i : i + size], answer) for i in range(0, len(items), size))
-        )
-        hits, waited_s = self._told[alias]
-        self._told[alias] = token.hits, token.waited_s
-        answer.hits, answer.waited_s = token.hits - hits, token.waited_s - waited_s
-        self._meters.record(
-            answer, token.budget.remaining(time.monotonic()), host_is_down=self._circuit.is_open
-        )
+        self._connect()
+        return self._noted(await self._slots[alias].ask(items))
+
+    async def late(self, alias: str, key: str, items: Sequence[Any]) -> Answer:
+        """The answer for items that were late in another one. They are left if that process is gone."""
+        slots = self._slots.get(alias)
+        answer = await slots.late(key) if slots is not None else None
+        return Answer(alias, left=list(items)) if answer is None else self._noted(answer)
+
+    def _noted(self, answer: Answer) -> Answer:
+        remaining = self._slots[answer.alias].token.budget.remaining(time.monotonic())
+        self._meters.record(answer, remaining, host_is_down=self._circuit.is_open)
         return answer
 
     async def close(self) -> None:
@@ -141,37 +100,18 @@ class TokenKeeper:
         if self._client is not None:
             await self._client.close()
 
-    async def _ask_once(
-        self, token: PacedToken, client: Client, items: Sequence[Any], answer: Answer
-    ) -> None:
-        if answer.revoked is not None:
-            answer.left += items
+    def _connect(self) -> None:
+        """Make the client, at the first call: sessions need the event loop, which `__init__` has not."""
+        if self._client is not None:
             return
-        try:
-            results: list[Any] = await token.call(
-                lambda credential: client.send(credential, items), self._options.patience_s
+        self._client = self._make_client()
+        options = self._options
+        for credential in self._credentials:
+            budget = RateBudget(self._client.limits)
+            token = PacedToken(credential, budget, options.in_flight, options.backoff, self._circuit)
+            self._slots[credential.alias] = TokenSlots(
+                token, self._client, options.in_flight, options.patience_s
             )
-            answer.results += results
-            answer.asked += len(items)
-        except RateLimited as limited:
-            answer.left += items
-            answer.wait_s = max(answer.wait_s, limited.retry_after_s or 0.0)
-        except TokenRevoked as revoked:
-            answer.left += items
-            answer.revoked = str(revoked)
-        except (Transient, Refused) as trouble:
-            answer.failed += [(item, str(trouble)) for item in items]
-
-    def _connect(self) -> Client:
-        """The client, made at the first call: sessions need the event loop, which `__init__` has not."""
-        if self._client is None:
-            self._client = self._make_client()
-            for credential in self._credentials:
-                budget = RateBudget(self._client.limits)
-                self._tokens[credential.alias] = PacedToken(
-                    credential, budget, self._options.in_flight, self._options.backoff, self._circuit
-                )
-        return self._client
 
 
 class Meters:
@@ -180,6 +120,7 @@ class Meters:
     def __init__(self, stage: str) -> None:
         self._stage = StageMetrics(stage)
         self._hits = metrics.TOKEN_HITS.counter()
+        self._errors = metrics.TOKEN_ERRORS.counter()
         self._waited = metrics.TOKEN_WAITED.counter()
         self._remaining = metrics.TOKEN_REMAINING.gauge()
         self._reset = metrics.TOKEN_RESET.gauge()
@@ -190,13 +131,15 @@ class Meters:
         tags = {"alias": answer.alias}
         if answer.hits:  # Ray refuses to count nothing
             self._hits.inc(answer.hits, tags)
+        for cause, n in answer.errors.items():
+            self._errors.inc(n, {**tags, "cause": cause})
         if answer.waited_s:
             self._waited.inc(answer.waited_s, tags)
         self._remaining.set(remaining, tags)
         self._reset.set(answer.wait_s, tags)
         self._circuit.set(float(host_is_down), tags)
         self._stage.done(answer.asked)
-        for cause, n in Tally(cause for _, cause in answer.failed).items():
+        for cause, n in answer.given_up.items():
             self._stage.failed(cause, n)
 
 

@@ -4,7 +4,8 @@
 
 Cases: speed, latency, strict, memory, outage, kills; all of them without a name. Rates count from the first
 request that the server sees to the moment when everything is written, and for ours committed; Ray's start
-and that of the downloader processes are printed apart. `--img2dataset` names the Python of an environment
+and that of the downloader processes are printed apart. Before each measurement what earlier ones wrote is
+synced to disk, so that nobody pays for another's pages. `--img2dataset` names the Python of an environment
 that has img2dataset.
 """
 
@@ -36,12 +37,12 @@ import pyarrow as pa
 
 from raylike import Workspace
 from raylike.cluster import Session
+from raylike.commits import Commit
 from raylike.config import DownloadSettings, RaySettings, Settings, SourceSettings
 from raylike.progress import Silence
 from raylike.stage import StageContext, StageReport
 from raylike.stages import download
 from raylike.tables import COHORT, POSTS
-from raylike.workspace import Commit
 from tests.pipeline.faults import wait_for_ray_to_end
 
 MOMENT = datetime(2015, 10, 1, tzinfo=UTC)
@@ -187,13 +188,13 @@ def compare(n: int, latency_s: float, at_once: int, python: str | None, rounds: 
     """Ours, the bare loop and img2dataset in turn, in rounds."""
     with serving(latency_s) as server:
         for number in range(rounds):
-            server.ask("/reset")
+            begin(server)
             rate, start_s = ours(server, n, **spread(at_once))
-            server.ask("/reset")
+            begin(server)
             loop = bare(server, n, at_once)
             text = f"ours {rate:,.0f}/s, bare loop {loop:,.0f}/s: {rate / loop:.0%}"
             if python:
-                server.ask("/reset")
+                begin(server)
                 peer, whole = img2dataset(server, n, at_once, python)
                 stage = n / (n / rate + start_s)
                 text += (
@@ -205,6 +206,12 @@ def compare(n: int, latency_s: float, at_once: int, python: str | None, rounds: 
                 f"({start_s:.1f} s before our first request)",
                 flush=True,
             )
+
+
+def begin(server: PhotoServer) -> None:
+    """An idle disk, and a server that has counted nothing."""
+    os.sync()
+    server.ask("/reset")
 
 
 def spread(at_once: int) -> dict[str, int]:

@@ -1,9 +1,10 @@
 """How many bits may two perceptual hashes differ in, if their photos are to count as copies?
 
-    uv run python -m benchmarks.duplicates [--photos FOLDER]
+    uv run python -m benchmarks.duplicates [--photos FOLDER] [--detector haar|yunet]
 
-Copies are made of the photos and of photos that the simulator draws; recall is the share of copies within
-so many bits, and false merges are different photos within as many. Then the search is timed on hashes.
+Photos are hashed as the faces stage does it, from what it decodes for the detector. Copies are made of the
+photos and of photos that the simulator draws; recall is the share of copies within so many bits, and false
+merges are different photos within as many. Then the search is timed on hashes.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from functools import partial
+from itertools import combinations, islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,30 +30,41 @@ from raylike.learning.duplicates import (
 from raylike.simulator.drawing import Kind, draw
 from raylike.simulator.world import World
 from raylike.vision import decode
-from raylike.vision.perceptual_hash import SIZE_PX, perceptual_hash
+from raylike.vision.perceptual_hash import AT_LEAST_PX, distance, perceptual_hash
 
 Pixels = NDArray[np.uint8]
+Hash = Callable[[bytes], str | None]
 BITS = (0, 2, 4, 6, 8, 10, 12)
 N_PEOPLE, N_ELSE = 6000, 3000
 N_COPIED = 131
+
+Decoding = dict[str, Any]
+DECODED: dict[str, Decoding] = {
+    "haar": {"at_least_px": AT_LEAST_PX, "colour": False},
+    "yunet": {"at_least_px": 640, "colour": True},
+}
+"""What a photo is decoded to, by the detector that wants it so."""
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, help="folder of JPEGs, all different")
+    parser.add_argument("--detector", choices=DECODED, default="haar", help="what photos are decoded for")
     chosen = parser.parse_args()
+    hash_of = partial(hashed, decoding=DECODED[chosen.detector])
     kinds = {"drawn people": drawn(N_PEOPLE, people=True), "drawn else": drawn(N_ELSE, people=False)}
     if chosen.photos:
         files = sorted(chosen.photos.glob("*.jpg"))
         kinds["photos"] = [(file.name, file.read_bytes()) for file in files]
     print("different photos within so many bits, and per million pairs")
     for name, pictures in kinds.items():
-        print_false_merges(name, pictures)
+        print_false_merges(name, pictures, hash_of)
     if chosen.photos:
-        print_false_merges("quarters of photos", [*quarters(kinds["photos"])])
+        print_false_merges("quarters of photos", [*quarters(kinds["photos"])], hash_of)
     for name, pictures in kinds.items():
-        print_recall(name, [data for _, data in pictures[:N_COPIED]])
+        print_recall(name, [data for _, data in pictures[:N_COPIED]], hash_of)
+        print_decodings([data for _, data in pictures[:N_COPIED]])
     print_speed()
 
 
@@ -71,7 +85,7 @@ def quarters(pictures: list[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
             yield name, encode(pixels[y : y + height, x : x + width])
 
 
-def print_false_merges(name: str, pictures: list[tuple[str, bytes]]) -> None:
+def print_false_merges(name: str, pictures: list[tuple[str, bytes]], hash_of: Hash) -> None:
     """Pairs of different photos within so many bits; quarters of one photo are not paired."""
     known = [(name, text) for name, data in pictures if (text := hash_of(data))]
     owner = np.array([name for name, _ in known])
@@ -88,16 +102,25 @@ def print_false_merges(name: str, pictures: list[tuple[str, bytes]]) -> None:
     print(f"{name:18} {hashes.size} of {len(pictures)} compared, {pairs:,} pairs  {shown}")
 
 
-def print_recall(name: str, pictures: list[bytes]) -> None:
+def print_recall(name: str, pictures: list[bytes], hash_of: Hash) -> None:
     """The share of copies within so many bits, by what was done to them."""
     rng = np.random.default_rng(0)
     print(f"\n{name}: {len(pictures)} photos; share of copies within bits {BITS}")
     everything: list[int] = []
     for change, copy in CHANGES.items():
-        bits = [bits_between(data, copy(pixels_of(data), rng)) for data in pictures]
+        bits = [bits_between(hash_of(data), hash_of(copy(pixels_of(data), rng))) for data in pictures]
         everything += bits
         print(f"{change:28}", *(f"{np.mean(np.array(bits) <= most):7.1%}" for most in BITS))
     print(f"{'all':28}", *(f"{np.mean(np.array(everything) <= most):7.1%}" for most in BITS))
+
+
+def print_decodings(pictures: list[bytes]) -> None:
+    """The share of photos whose hashes by two ways to decode them lie within so many bits."""
+    for one, other in combinations(DECODED, 2):
+        bits = np.array([
+            bits_between(hashed(data, DECODED[one]), hashed(data, DECODED[other])) for data in pictures
+        ])  # fmt: skip
+        print(f"{f'for {one}, for {other}':28}", *(f"{np.mean(bits <= most):7.1%}" for most in BITS))
 
 
 def resized(factor: float) -> Callable[[Pixels, np.random.Generator], bytes]:
@@ -164,16 +187,15 @@ def encode(pixels: Pixels, quality: int = 85) -> bytes:
     return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
 
-def hash_of(data: bytes) -> str | None:
-    """The hash as the download stage takes it."""
-    picture = decode.decode(data, at_least_px=2 * SIZE_PX, colour=False)
+def hashed(data: bytes, decoding: Decoding) -> str | None:
+    """The hash as the faces stage takes it."""
+    picture = decode.decode(data, **decoding)
     return perceptual_hash(picture.pixels) if picture else None
 
 
-def bits_between(one: bytes, other: bytes) -> int:
-    """Bits in which the hashes of two files differ; 64 if one has none."""
-    first, second = hash_of(one), hash_of(other)
-    return 64 if first is None or second is None else (int(first, 16) ^ int(second, 16)).bit_count()
+def bits_between(one: str | None, other: str | None) -> int:
+    """Bits in which two hashes differ; 64 if one is none."""
+    return 64 if one is None or other is None else distance(one, other)
 
 
 def print_speed() -> None:

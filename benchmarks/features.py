@@ -1,6 +1,6 @@
 """The features stage against bare torch processes, PySpark and Daft; its precision; its memory.
 
-    uv run python -m benchmarks.features [speed precision memory peers] [--photos N] [--rounds N]
+    uv run python -m benchmarks.features [speed precision memory peers] [--photos N] [--rounds N] ...
 
 speed, precision and memory without a name. Photos are JPEGs of 640 px and about 66 kB, drawn by the
 simulator with grain added. Every contender reads the same Parquet files, decodes, computes AlexNet's fc6 and
@@ -20,6 +20,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,15 +35,16 @@ import pyarrow.parquet as pq
 from benchmarks import features_peers
 from raylike import Workspace, feature_rows
 from raylike.cluster import Session
+from raylike.commits import Commit
 from raylike.config import FeaturesSettings, RaySettings, Settings
+from raylike.processes import MIB, descendants, memory_mib
 from raylike.progress import Silence
 from raylike.simulator.drawing import draw
 from raylike.simulator.world import World
 from raylike.stage import StageContext
 from raylike.stages import features
 from raylike.tables import IMAGES, LABELS
-from raylike.vision import backbones
-from raylike.workspace import Commit
+from raylike.vision import loading
 
 MOMENT = datetime(2015, 10, 1, tzinfo=UTC)
 SIDE_PX = 640
@@ -49,6 +52,7 @@ DRAWN = 1000
 """Different photos; more posts than these repeat their pixels, in files that differ by a byte."""
 PROCESSES = 2
 TABLE = "features/alexnet"
+LOOK_EVERY_S = 2.0
 
 
 def drawn_photos(n: int = DRAWN) -> list[bytes]:
@@ -91,9 +95,22 @@ def with_photos(folder: Path, drawn: list[bytes], n: int) -> Workspace:
     return workspace
 
 
-def run_ours(workspace: Workspace, precision: str = "fp32", actors: int | None = None) -> float:
-    """Run the stage; seconds from its call to the committed table."""
-    chosen = {"weights": "random", "precision": precision, "actors": actors}
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Ray with two CPUs; its start is printed, since no figure counts it."""
+    started = time.perf_counter()
+    session = Session(RaySettings(num_cpus=PROCESSES, dashboard=False))
+    session.wait()
+    print(f"Ray was up after {time.perf_counter() - started:.1f} s, which is left out below")
+    try:
+        yield
+    finally:
+        session.stop()
+
+
+def run_ours(workspace: Workspace, precision: str = "fp32", **more: Any) -> float:
+    """Run the stage, with more of its settings; seconds from its call to the committed table."""
+    chosen = {"weights": "random", "precision": precision, **more}
     settings = Settings(features=FeaturesSettings.model_validate(chosen))
     commit = Commit("features", f"benchmark {precision}")
     started = time.perf_counter()
@@ -109,7 +126,7 @@ def run_bare(workspace: Workspace, folder: Path, precision: str) -> float:
     plan.write_text(json.dumps({"files": workspace.files("images"), "precision": precision}))
     weights = folder / "alexnet.npz"
     if not weights.exists():
-        np.savez(weights, **backbones.load("alexnet", "random", 0, allow_random=False).state)
+        np.savez(weights, **loading.load("alexnet", "random", 0, allow_random=False).state)
     started = time.perf_counter()
     command = [sys.executable, features_peers.__file__, "bare", str(plan), str(weights), str(folder)]
     runs = [subprocess.Popen([*command, str(share), str(PROCESSES)]) for share in range(PROCESSES)]
@@ -122,12 +139,12 @@ def run_bare(workspace: Workspace, folder: Path, precision: str) -> float:
     return seconds
 
 
-def speed(n: int, rounds: int) -> None:
+def speed(n: int, rounds: int, precisions: Sequence[str]) -> None:
     """Ours and the bare processes in turn, on the same photos."""
     drawn = drawn_photos(min(n, DRAWN))
     kilobytes = statistics.mean(map(len, drawn)) / 1000
     print(f"{n:,} photos of {SIDE_PX} px, {kilobytes:.0f} kB on average")
-    for precision in ("fp32", "bf16"):
+    for precision in precisions:
         ratios = []
         for i in range(rounds):
             with tempfile.TemporaryDirectory(prefix="raylike-features-") as folder:
@@ -172,14 +189,15 @@ def precision(n: int) -> None:
         full, half = found["fp32"][layer], found["bf16"][layer]
         relative = np.linalg.norm(full - half) / np.linalg.norm(full)
         cosine = (full * half).sum(1) / np.linalg.norm(full, axis=1) / np.linalg.norm(half, axis=1)
-        aps = [average_precision(labels, _out_of_fold(rows, labels)) for rows in (full, half)]
+        aps = [average_precision(labels, out_of_fold(rows, labels)) for rows in (full, half)]
         print(
             f"{layer}: relative difference {relative:.2%}, smallest cosine {cosine.min():.5f}; LinearSVC's "
             f"AP {aps[0]:.4f} in fp32, {aps[1]:.4f} in bf16, of {n:,} photos ({labels.mean():.2f} by chance)"
         )
 
 
-def _out_of_fold(rows: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def out_of_fold(rows: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What LinearSVC says of each row (n, d), fitted on the other four of five folds."""
     from sklearn.model_selection import cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -189,30 +207,38 @@ def _out_of_fold(rows: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np
     return np.asarray(cross_val_predict(model, rows, labels, cv=5, method="decision_function"))
 
 
-def memory() -> None:
-    """The largest memory of the stage's processes, shared pages shared out, with few and many photos."""
+def memory(few: int, many: int) -> None:
+    """The largest memory of a whole session, Ray and driver included, with few and many photos.
+
+    One model process, a session for each case. Few and many are compared in bf16 and plain, which takes a
+    quarter of the time.
+    """
     drawn = drawn_photos(200)
-    for n, actors, chosen in ((2_000, 1, "fp32"), (2_000, PROCESSES, "bf16"), (20_000, PROCESSES, "bf16")):
-        with tempfile.TemporaryDirectory(prefix="raylike-features-") as folder:
+    for n, chosen, mirrored in ((few, "fp32", True), (few, "bf16", False), (many, "bf16", False)):
+        with tempfile.TemporaryDirectory(prefix="raylike-features-") as folder, ray_session():
             workspace = with_photos(Path(folder), drawn, n)
-            peaks = {"driver": 0.0, "model processes": 0.0}
-            done = threading.Event()
-            watcher = threading.Thread(target=_watch, args=(peaks, done))
+            looks: list[tuple[float, float]] = []
+            before, done = memory_mib(), threading.Event()
+            watcher = threading.Thread(target=_watch, args=(looks, done), daemon=True)
             watcher.start()
-            run_ours(workspace, chosen, actors=actors)
+            seconds = run_ours(workspace, chosen, actors=1, mirrored=mirrored)
             done.set()
             watcher.join()
-            told = ", ".join(f"{name} {mib:,.0f} MiB" for name, mib in peaks.items())
-            print(f"{n:,} photos, {actors} model processes, {chosen}: at most {told}", flush=True)
+            session, models = (max(column) for column in zip(*looks, strict=True))
+            late = max(total for total, _ in looks[len(looks) * 3 // 4 :])
+            print(
+                f"{n:,} photos in {chosen}, {'both ways round' if mirrored else 'plain'}, {seconds:.0f} s: "
+                f"at most {session:,.0f} MiB, "
+                f"{late:,.0f} in the last quarter; {before:,.0f} before the stage; "
+                f"the model process at most {models:,.0f}", flush=True,
+            )  # fmt: skip
 
 
-def _watch(peaks: dict[str, float], done: threading.Event) -> None:
-    """Keep the largest proportional set sizes of this process, and of all model processes together."""
-    me = psutil.Process()
-    while not done.wait(0.5):
-        models = [one for one in me.children(recursive=True) if "ExtractFeatures" in " ".join(_command(one))]
-        for name, processes in (("driver", [me]), ("model processes", models)):
-            peaks[name] = max(peaks[name], sum(map(_pss_mib, processes)))
+def _watch(looks: list[tuple[float, float]], done: threading.Event) -> None:
+    """Note MiB of this process and all below it, and of the model process; shared pages are shared out."""
+    while not done.wait(LOOK_EVERY_S):
+        models = [one for one in descendants() if "ExtractFeatures" in " ".join(_command(one))]
+        looks.append((memory_mib(), sum(map(_pss_mib, models))))
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -224,37 +250,43 @@ def _command(process: psutil.Process) -> list[str]:
 
 def _pss_mib(process: psutil.Process) -> float:
     try:
-        return float(process.memory_full_info().pss) / 2**20
+        return float(process.memory_full_info().pss) / MIB
     except psutil.Error:
         return 0.0
 
 
-def peers(n: int, spark: str | None, daft: str | None) -> None:
-    """The same work in PySpark's and Daft's own words, each beside ours."""
+def peers(n: int, rounds: int, pythons: Mapping[str, str | None]) -> None:
+    """The same work in PySpark's and Daft's own words, each in turn with ours and the bare processes."""
     drawn = drawn_photos(min(n, DRAWN))
-    for name, python in (("spark", spark), ("daft", daft)):
-        if python is None:
-            print(f"{name}: left out, no --{name} PYTHON was named")
-            continue
+    named = {name: python for name, python in pythons.items() if python is not None}
+    for name in pythons.keys() - named.keys():
+        print(f"{name}: left out, no --{name} PYTHON was named")
+    for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="raylike-features-") as folder:
             workspace = with_photos(Path(folder) / "workspace", drawn, n)
             ours = run_ours(workspace)
-            plan, weights = Path(folder) / "plan.json", Path(folder) / "alexnet.npz"
-            plan.write_text(json.dumps({"files": workspace.files("images"), "precision": "fp32"}))
-            np.savez(weights, **backbones.load("alexnet", "random", 0, allow_random=False).state)
-            output = Path(folder) / "out"
-            done = subprocess.run(
-                [python, features_peers.__file__, name, str(plan), str(weights), str(output), "0",
-                 str(PROCESSES)],
-                check=True, capture_output=True, text=True,
-            )  # fmt: skip
-            told = json.loads(done.stdout.strip().splitlines()[-1])
-            rows = sum(pq.read_metadata(file).num_rows for file in output.rglob("*.parquet"))
-            assert rows == 2 * n, rows
-            print(
-                f"{name} {told['version']}: {told['seconds']:.1f} s after its session was up "
-                f"({told['start_s']:.1f} s); ours {ours:.1f} s: {told['seconds'] / ours:.2f} times as fast"
-            )
+            bare = run_bare(workspace, Path(folder), "fp32")
+            print(f"{n:,} photos: ours {ours:.1f} s, bare {bare:.1f} s", flush=True)
+            for name, python in named.items():
+                told = run_peer(name, python, workspace, Path(folder))
+                print(
+                    f"{name} {told['version']}: {told['seconds']:.1f} s after its session was up "
+                    f"({told['start_s']:.1f} s): ours is {told['seconds'] / ours:.2f} times as fast",
+                    flush=True,
+                )  # fmt: skip
+
+
+def run_peer(name: str, python: str, workspace: Workspace, folder: Path) -> dict[str, Any]:
+    """What a peer says of its version and its seconds; its rows are counted. Call it after `run_bare`."""
+    output = folder / name
+    command = [python, features_peers.__file__, name, str(folder / "plan.json"), str(folder / "alexnet.npz")]
+    done = subprocess.run(
+        [*command, str(output), "0", str(PROCESSES)], check=True, capture_output=True, text=True
+    )
+    rows = sum(pq.read_metadata(file).num_rows for file in output.rglob("*.parquet"))
+    assert rows == 2 * workspace.rows("images"), rows
+    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
 
 
 def main() -> None:
@@ -262,25 +294,22 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=["speed", "precision", "memory", "peers", []])
     parser.add_argument("--photos", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--many", type=int, default=20_000, help="photos of the second half of memory")
+    parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     parser.add_argument("--spark")
     parser.add_argument("--daft")
     chosen = parser.parse_args()
-    started = time.perf_counter()
-    session = Session(RaySettings(num_cpus=PROCESSES, dashboard=False))
-    session.wait()
-    print(f"Ray was up after {time.perf_counter() - started:.1f} s, which is left out below")
-    try:
-        for case in chosen.cases or ["speed", "precision", "memory"]:
+    for case in chosen.cases or ["speed", "precision", "memory"]:
+        if case == "memory":
+            memory(2_000, chosen.many)
+            continue
+        with ray_session():
             if case == "speed":
-                speed(chosen.photos, chosen.rounds)
+                speed(chosen.photos, chosen.rounds, chosen.precision)
             elif case == "precision":
                 precision(min(chosen.photos, 2_000))
-            elif case == "memory":
-                memory()
             else:
-                peers(chosen.photos, chosen.spark, chosen.daft)
-    finally:
-        session.stop()
+                peers(chosen.photos, chosen.rounds, {"spark": chosen.spark, "daft": chosen.daft})
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ import numpy as np
 from benchmarks.features import DRAWN, TABLE, drawn_photos, with_photos
 from raylike import Workspace, feature_rows
 from raylike.cluster import Session
+from raylike.commits import Commit
 from raylike.config import FeaturesSettings, RaySettings, Settings
 from raylike.progress import Silence
 from raylike.stage import StageContext
 from raylike.stages import features
-from raylike.workspace import Commit
 
 PRECISIONS = ("fp32", "bf16")
 COMPARED = 256

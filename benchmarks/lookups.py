@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.lookups [CASE ...]
 
-Cases: latency, rate, faults, loop, peer, kills, memory; all of them without a name. Rates count from the
-first hit to the last, as the server saw them; Ray's start and that of the token actors are printed apart.
+Cases: latency, rate, faults, loop, peer, client, kills, memory; all of them without a name. Rates count from
+the first hit to the last, as the server saw them; Ray's start and that of the token actors are printed apart.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,18 +37,20 @@ from pydantic import SecretStr
 
 from actors.budget import Limit
 from actors.outcomes import Credential, Reply
-from raylike import Workspace
+from actors.packing import plan_processes
+from actors.tokens import TokenKeeper, TokenOptions
+from raylike import Workspace, cluster
 from raylike.cluster import Session
+from raylike.commits import Commit
 from raylike.config import CollectSettings, RaySettings, Settings, SimulatorSettings, SourceSettings
-from raylike.progress import Silence
-from raylike.providers import Endpoint
+from raylike.progress import Progress, Silence
+from raylike.providers import Connection, Endpoint
 from raylike.providers.base import OK, User
 from raylike.simulator.process import Simulator, SimulatorOptions, launch
 from raylike.simulator.world import World
 from raylike.stage import StageContext
 from raylike.stages import followers
 from raylike.tables import POSTS
-from raylike.workspace import Commit
 
 MOMENT = datetime(2015, 10, 1, tzinfo=UTC)
 
@@ -99,12 +104,52 @@ def hits(stats: dict[str, Any]) -> int:
     return int(sum(stats["hits"]))
 
 
-def look_up(ids: Sequence[str], simulator: Simulator, **options: Any) -> tuple[dict[str, Any], float]:
+def token_actors() -> list[psutil.Process]:
+    """The token actors' processes."""
+    here = psutil.Process().children(recursive=True)
+    return [process for process in here if "TokenKeeper" in " ".join(process.cmdline())]
+
+
+class CpuMeter(Silence):
+    """Reads the CPU time of the token actors while users come in, from when all of them are there."""
+
+    EVERY_S = 0.5
+    STARTED_AFTER_S = 3.0
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._read_at = 0.0
+        self._begun_at = 0.0
+        self._readings: list[tuple[int, float]] = []
+
+    def advance(self, done: int = 1, **counts: int) -> None:
+        """Count users, and read if it is time."""
+        self._users += done
+        now = time.monotonic()
+        self._begun_at = self._begun_at or now
+        if now - self._begun_at >= self.STARTED_AFTER_S and now - self._read_at >= self.EVERY_S:
+            self._read_at = now
+            times = [process.cpu_times() for process in token_actors()]
+            self._readings.append((self._users, sum(t.user + t.system for t in times)))
+
+    @property
+    def ms_a_user(self) -> float:
+        """CPU time of the token actors a user, in ms; not a number where the run was too short."""
+        if len(self._readings) < 2:
+            return float("nan")
+        (users, cpu_s), (more_users, more_cpu_s) = self._readings[0], self._readings[-1]
+        return (more_cpu_s - cpu_s) / (more_users - users) * 1000
+
+
+def look_up(
+    ids: Sequence[str], simulator: Simulator, progress: Progress | None = None, **options: Any
+) -> tuple[dict[str, Any], float]:
     """Run the stage; the server's counts, and the seconds before its first hit."""
     with tempfile.TemporaryDirectory(prefix="raylike-lookups-") as folder:
         workspace = with_posts(folder, ids)
         started = time.monotonic()
-        followers.run(context(workspace, simulator, **options))
+        given = context(workspace, simulator, **options)
+        followers.run(given if progress is None else replace(given, progress=progress))
         took_s = time.monotonic() - started
         stats = simulator.stats()
         found = workspace.keys("users")
@@ -113,28 +158,33 @@ def look_up(ids: Sequence[str], simulator: Simulator, **options: Any) -> tuple[d
 
 
 def latency_case() -> None:
-    """100,000 users, 20 tokens of 5000 an hour, 1 s a hit: a process per token, and one per core."""
-    for tokens_per_actor in (1, -(-20 // (os.cpu_count() or 1))):
-        _latency(tokens_per_actor)
+    """100,000 users, 20 tokens of 5000 an hour, 1 s a hit: first with settings as they are.
+
+    Then with twice as many under way, so that the processes' start weighs twice as much; then with that and
+    a process for each token.
+    """
+    for options in ({}, {"in_flight": 32}, {"in_flight": 32, "tokens_per_actor": 1}):
+        _latency(**options)
 
 
-def _latency(tokens_per_actor: int) -> None:
-    n, tokens, in_flight = 100_000, 20, 32
+def _latency(**options: Any) -> None:
+    n, tokens = 100_000, 20
+    given = CollectSettings(**options)
     with simulated(users=n, tokens=tokens, latency_s=1.0) as simulator:
-        stats, start_s = look_up(
-            user_ids(n), simulator, in_flight=in_flight, tokens_per_actor=tokens_per_actor
-        )
+        stats, start_s = look_up(user_ids(n), simulator, **options)
+    processes = plan_processes(tokens, cluster.cpus(), given.tokens_per_actor)
     span_s = stats["first_to_last_hit_s"]
-    bound = tokens * in_flight / 1.0
+    bound = tokens * given.in_flight / 1.0
     rate = hits(stats) / span_s
     at_work = (hits(stats) - stats["hits_by_then"]) / (span_s - stats["until_all_at_work_s"])
     print(
-        f"latency, {tokens_per_actor} tokens a process: "
+        f"latency, {given.in_flight} under way for each token, {processes} processes: "
         f"{hits(stats):,} hits for {n:,} users in {span_s:.1f} s: {rate:.0f}/s, "
         f"{rate / bound:.1%} of {bound:.0f}/s; once all tokens are at work {at_work:.0f}/s, "
         f"{at_work / bound:.1%}; over a limit {stats['violations']}, "
         f"asked twice {stats['users_asked_twice']}; {start_s:.1f} s before the first hit, "
-        f"{stats['until_all_at_work_s']:.1f} s more until all tokens were at work"
+        f"{stats['until_all_at_work_s']:.1f} s more until all tokens were at work",
+        flush=True,
     )
 
 
@@ -153,7 +203,7 @@ def rate_case() -> None:
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        options = {"rate_limit": f"{limit}/{window_s:g}", "in_flight": 8}
+        options: dict[str, Any] = {"rate_limit": f"{limit}/{window_s:g}", "in_flight": 8}
         look_up(user_ids(n), simulator, **options)
         watcher.join()
         stats, end = seen[0], simulator.stats()
@@ -173,10 +223,7 @@ def faults_case() -> None:
         def kill_one() -> None:
             while hits(simulator.stats()) < n // 3:
                 time.sleep(0.1)
-            actors = [
-                p for p in psutil.Process().children(recursive=True) if "TokenKeeper" in " ".join(p.cmdline())
-            ]
-            random.Random(0).choice(actors).kill()
+            random.Random(0).choice(token_actors()).kill()
 
         killer = threading.Thread(target=kill_one)
         killer.start()
@@ -225,26 +272,96 @@ async def plain(ids: Sequence[str], simulator: Simulator, at_once: int) -> None:
 
 
 def peer_case() -> None:
-    """The best plain aiohttp loop against ours, in pairs, at equal concurrency, at two latencies."""
-    tokens, in_flight = 4, 16
-    for latency_s, n in ((0.0, 60_000), (0.02, 20_000), (0.1, 20_000)):
-        ratios = []
-        for _ in range(3):
-            rates = []
-            for ours in (False, True):
-                options = {"users": n, "tokens": tokens, "rate_limit": "1000000/1", "latency_s": latency_s}
-                with simulated(**options) as simulator:
-                    if ours:
-                        look_up(user_ids(n), simulator, rate_limit="1000000/1", in_flight=in_flight)
-                    else:
-                        asyncio.run(plain(user_ids(n), simulator, tokens * in_flight))
-                    stats = simulator.stats()
-                rates.append(hits(stats) / stats["first_to_last_hit_s"])
-            ratios.append(rates[1] / rates[0])
-            print(
-                f"peer: {latency_s * 1000:.0f} ms: aiohttp loop {rates[0]:.0f}/s, "
-                f"ours, persisting, {rates[1]:.0f}/s: {ratios[-1]:.0%}"
-            )
+    """The best plain aiohttp loop against ours, in pairs, at equal concurrency, at three latencies."""
+    for latency_s, n in ((0.0, 150_000), (0.02, 60_000), (0.1, 20_000)):
+        options = {"users": n, "tokens": PEER_TOKENS, "rate_limit": "1000000/1", "latency_s": latency_s}
+        _pairs(f"{latency_s * 1000:.0f} ms", n, lambda: simulated(**options))  # noqa: B023  # used at once
+
+
+def client_case() -> None:
+    """The same at 0 ms against a server that leaves nearly all of the machine to its clients.
+
+    First what a token actor does, in this process and without Ray, against the loop; then all of it.
+    """
+    n = 50_000
+    for _ in range(PAIRS):
+        rates, cpu_ms = [], []
+        for ask in (plain, kept):
+            with thrifty() as server:
+                before_s = time.process_time()
+                asyncio.run(ask(user_ids(n), server, PEER_TOKENS * PEER_IN_FLIGHT))
+                cpu_ms.append((time.process_time() - before_s) / n * 1000)
+                stats = server.stats()
+            rates.append(hits(stats) / stats["first_to_last_hit_s"])
+        print(
+            f"client, one process: aiohttp loop {rates[0]:.0f}/s, a token actor's work {rates[1]:.0f}/s: "
+            f"{rates[1] / rates[0]:.0%}; CPU ms a hit {cpu_ms[0]:.3f}, {cpu_ms[1]:.3f}; "
+            f"load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+    _pairs("0 ms, thrifty server", 150_000, thrifty)
+
+
+async def kept(ids: Sequence[str], server: Simulator, at_once: int) -> None:
+    """What a token actor does with batches of users: budget, circuit, headers, retries, parsing."""
+    credentials = [Credential(f"friend-{i}", token) for i, token in enumerate(server.tokens)]
+    in_flight = at_once // len(credentials)
+    limits = (Limit(1_000_000, 1.0),)
+    endpoint = Endpoint("simulator", server.base_url, server.resolve, limits=limits)
+    keeper = TokenKeeper(credentials, partial(Connection, endpoint), TokenOptions(in_flight=in_flight))
+    await keeper.ready()
+    source = iter(ids)
+
+    async def feed(alias: str) -> None:
+        while batch := list(islice(source, KEPT_BATCH)):
+            answer = await keeper.ask(alias, batch)
+            late = await keeper.late(alias, answer.late_key, answer.late) if answer.late else answer
+            assert len(batch) == (answer.asked if late is answer else answer.asked + late.asked)
+
+    await asyncio.gather(*(feed(credential.alias) for credential in credentials for _ in range(2)))
+    await keeper.close()
+
+
+KEPT_BATCH = 64
+
+
+PEER_TOKENS, PEER_IN_FLIGHT, PAIRS = 4, 16, 3
+
+
+def _pairs(what: str, n: int, serve: Callable[[], AbstractContextManager[Simulator]]) -> None:
+    for _ in range(PAIRS):
+        rates, cpu_ms, actors = [], [], CpuMeter()
+        for ours in (False, True):
+            with serve() as server:
+                ids = user_ids(n)
+                before_s = time.process_time()
+                if ours:
+                    look_up(ids, server, actors, rate_limit="1000000/1", in_flight=PEER_IN_FLIGHT)
+                else:
+                    asyncio.run(plain(ids, server, PEER_TOKENS * PEER_IN_FLIGHT))
+                cpu_ms.append((time.process_time() - before_s) / n * 1000)
+                stats = server.stats()
+            rates.append(hits(stats) / stats["first_to_last_hit_s"])
+        print(
+            f"peer: {what}: aiohttp loop {rates[0]:.0f}/s, ours, persisting, {rates[1]:.0f}/s: "
+            f"{rates[1] / rates[0]:.0%}; CPU ms a hit: loop {cpu_ms[0]:.3f}, our token actors "
+            f"{actors.ms_a_user:.3f}, our driver {cpu_ms[1]:.3f}; "
+            f"load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+
+
+@contextmanager
+def thrifty() -> Iterator[Simulator]:
+    """`benchmarks/thrifty_server.py` for the length of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.thrifty_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        tokens = tuple(SecretStr(f"{i}" * 40) for i in range(PEER_TOKENS))
+        yield Simulator(port, {"instagram_v1": f"http://127.0.0.1:{port}/v1"}, tokens, process)
 
 
 def kills_case() -> None:
@@ -255,7 +372,7 @@ def kills_case() -> None:
         simulated(users=n, tokens=4, latency_s=0.1, rate_limit="1000000/1") as simulator,
     ):
         with_posts(Path(folder) / "workspace", user_ids(n))
-        given = {
+        given: dict[str, Any] = {
             "workspace": f"{folder}/workspace", "port": simulator.port,
             "tokens": [token.get_secret_value() for token in simulator.tokens],
         }  # fmt: skip
@@ -326,8 +443,7 @@ def weigh() -> None:
     def watch() -> None:
         here = psutil.Process()
         while not done.wait(0.5):
-            actors = [p for p in here.children(recursive=True) if "TokenKeeper" in " ".join(p.cmdline())]
-            for name, processes in (("driver", [here]), ("token actor", actors)):
+            for name, processes in (("driver", [here]), ("token actor", token_actors())):
                 peak[name] = max(peak[name], *(p.memory_info().rss for p in processes), 0)
 
     source = SourceSettings(name="instagram_v1", tokens=tuple(SecretStr(f"{i}" * 40) for i in range(4)))
@@ -365,7 +481,7 @@ def simulated_elsewhere(given: dict[str, Any]) -> Iterator[tuple[Workspace, Simu
 
 CASES: dict[str, Callable[[], None]] = {
     "latency": latency_case, "rate": rate_case, "faults": faults_case, "loop": loop_case, "peer": peer_case,
-    "kills": kills_case, "memory": memory_case,
+    "client": client_case, "kills": kills_case, "memory": memory_case,
 }  # fmt: skip
 
 

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from raylike.workspace import Workspace
 
 
-def launch(params: Mapping[str, Any], *, from_stage: str | None, until: str | None) -> None:
+ELSEWHERE = Path(tempfile.gettempdir()) / "raylike" / "logs" / "native.log"
+"""For native libraries' lines where there is no folder of a workspace."""
+
+
+def launch(
+    params: Mapping[str, Any], *, from_stage: str | None, until: str | None, needed: bool = False
+) -> None:
     """Run the stages between two, as a command's parameters say.
 
     Raises
@@ -57,6 +63,7 @@ def launch(params: Mapping[str, Any], *, from_stage: str | None, until: str | No
                         until=until,
                         force=params["force"],
                         retry_failed=params.get("retry_failed"),
+                        needed=needed,
                     )
             except KeyboardInterrupt:
                 kill_descendants()  # whatever the run's own clean-up has not reached
@@ -82,8 +89,7 @@ def launch(params: Mapping[str, Any], *, from_stage: str | None, until: str | No
 
 def log_file(workspace: Workspace) -> Path:
     """Where native libraries' own lines go: the workspace's logs, or the temporary folder's for s3://."""
-    root = Path(workspace.uri) if workspace.is_local else Path(tempfile.gettempdir()) / "raylike"
-    return root / "logs" / "native.log"
+    return Path(workspace.uri) / "logs" / "native.log" if workspace.is_local else ELSEWHERE
 
 
 def set_up_logging(*, verbose: bool) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import typer
 
 from cli.commands import config, tokens
+from cli.commands.doctor import doctor
 from cli.commands.export import export
 from cli.commands.import_ import import_
 from cli.commands.run_all import DownloadCommand, run_all, stage_command
+from cli.commands.score import score
+from cli.commands.serve import serve
 from cli.commands.simulate import simulate
 from cli.commands.status import status
+from cli.commands.submit import submit
 from cli.commands.vacuum import vacuum
 from cli.commands.version import version
 from cli.errors import Command
@@ -36,8 +40,12 @@ app.command("vacuum", cls=Command)(vacuum)
 for _name, _does in STAGES.items():
     _kind = DownloadCommand if _name == "download" else Command
     app.command(_name, cls=_kind)(stage_command(_name, _does))
+app.command("score", cls=Command)(score)
+app.command("serve", cls=Command)(serve)
 app.add_typer(config.app, name="config")
 app.add_typer(tokens.app, name="tokens")
+app.command("submit", cls=Command)(submit)
+app.command("doctor", cls=Command)(doctor)
 app.command("simulate", cls=Command)(simulate)
 app.command("version", cls=Command)(version)
 

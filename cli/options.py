@@ -35,8 +35,11 @@ SETTING_OF_OPTION = {
     "backbone": "features.backbone",
     "layers": "features.layers",
     "weights_file": "features.weights_file",
+    "from_tune": "finetune.from_tune",
+    "name": "finetune.name",
     "address": "ray.address",
     "dashboard": "ray.dashboard",
+    "show_photos": "report.show_photos",
 }
 """Parameter of a command -> the setting that it sets when it is given."""
 
@@ -124,6 +127,13 @@ LayersOption = Annotated[
 WeightsFileOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Its weights, .safetensors or torch's format.")
 ]
+FromTuneOption = Annotated[
+    bool | None,
+    typer.Option("--from-tune", help="With the settings of the best trial of `raylike tune`."),
+]
+NameOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of the model: it goes to models/NAME. [default: finetune]")
+]
 ForceOption = Annotated[
     list[str],
     typer.Option(
@@ -158,6 +168,13 @@ AddressOption = Annotated[
 DashboardOption = Annotated[
     bool | None,
     typer.Option("--dashboard/--no-dashboard", help="Ray's dashboard, on loopback. [default: on]"),
+]
+ShowPhotosOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--show-photos/--anonymise",
+        help="In the report: faces and names, or a mosaic and none. [default: by whose photos they are]",
+    ),
 ]
 WaitOption = Annotated[
     bool | None,

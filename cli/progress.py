@@ -35,6 +35,15 @@ class Tally:
     total: int | None = None
     done: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    state: str = ""
+
+    @property
+    def asides(self) -> list[str]:
+        """What is said after the numbers: how the stage stands, and counts by reason."""
+        return [
+            *([self.state] if self.state else []),
+            *(f"{n:,} {why}" for why, n in self.counts.items() if n),
+        ]
 
     def rate_hz(self, now_s: float) -> float:
         """Items a second since the stage began."""
@@ -97,6 +106,12 @@ class Speaker:
                 self._tally.counts.update(counts)
                 self.say_progress(self._tally)
 
+    def state(self, text: str) -> None:
+        """How the stage stands; said with its next step."""
+        with self._lock:
+            if self._tally is not None:
+                self._tally.state = text
+
     def note(self, text: str) -> None:
         """One line for the user."""
         with self._lock:
@@ -158,6 +173,7 @@ class JsonEvents(Speaker):
             rate_hz=round(tally.rate_hz(now_s), 3),
             left_s=None if left_s is None else round(left_s, 1),
             counts=dict(tally.counts),
+            **({"state": tally.state} if tally.state else {}),
         )
 
     def say_note(self, text: str) -> None:
@@ -199,7 +215,7 @@ class PlainLines(Speaker):
         )
         if (left_s := tally.left_s(now_s)) is not None:
             text += f", {duration(left_s)} left"
-        self._print(", ".join([text, *(f"{n:,} {reason}" for reason, n in tally.counts.items() if n)]))
+        self._print(", ".join([text, *tally.asides]))
 
     def say_note(self, text: str) -> None:
         """Print it."""
@@ -264,7 +280,7 @@ class LiveLine(Speaker):
             self._task,
             completed=tally.done,
             total=tally.total,
-            text=", ".join([text, *(f"{n:,} {reason}" for reason, n in tally.counts.items() if n)]),
+            text=", ".join([text, *tally.asides]),
         )
 
     def say_note(self, text: str) -> None:

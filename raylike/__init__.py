@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raylike.config import Settings as Settings
     from raylike.config import resolve as resolve
+    from raylike.models.files import load_model as load_model
     from raylike.pipeline import run_all as run_all
     from raylike.workspace import Workspace as Workspace
 
     __version__: str
 
-__all__ = ["Settings", "Workspace", "__version__", "resolve", "run_all"]
+__all__ = ["Settings", "Workspace", "__version__", "load_model", "resolve", "run_all"]
 
 _HOME = {
     "Settings": "raylike.config",
     "Workspace": "raylike.workspace",
+    "load_model": "raylike.models.files",
     "resolve": "raylike.config",
     "run_all": "raylike.pipeline",
 }

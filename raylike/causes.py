@@ -29,7 +29,7 @@ CAUSES: dict[str, str] = {
     "not_an_image": "a GIF, a page or something else, not JPEG, PNG or WebP",
     "too_small": "a side below download.min_side_px",
     "too_many_pixels": "more pixels than download.max_pixels",
-    "corrupt": "cannot be decoded",
+    "too_many_scans": "a JPEG made to keep a decoder busy for hours",
     "unreadable": "the file cannot be read",
 }
 """Status of a row of `images` that is not `ok` -> what it means."""

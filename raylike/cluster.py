@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import threading
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import actors  # noqa: F401  # sets Ray's environment before Ray is imported
 from raylike.config import RaySettings
@@ -22,7 +24,11 @@ from raylike.errors import ConfigError, ServiceUnavailable
 if TYPE_CHECKING:
     import ray.data
 
+T = TypeVar("T")
+
 NAMESPACE = "raylike"
+REACH_TIMEOUT_S = 5.0
+"""Within this a cluster's address must take a connection."""
 BLOCK_MIB = 16
 """Largest block of a Ray data set. Ray Data sets room aside for blocks as large as its default of 128 MiB,
 and with little room in the object store a pipeline then waits tens of seconds for nothing."""
@@ -53,12 +59,16 @@ class Session:
         """Return when Ray can be used. Raises `ServiceUnavailable` if it cannot."""
         self.start()
         self._ready.wait()
-        if self._error is not None:
-            raise ServiceUnavailable(
-                f"Ray did not start: {str(self._error).splitlines()[0]}",
-                self._settings.address,
-                "is the address right, and are Ray and Python there of the same version as here?",
-            ) from self._error
+        if self._error is None:
+            return
+        why = getattr(self._error, "strerror", None) or str(self._error).splitlines()[0]
+        if self._settings.address == "local":
+            raise ServiceUnavailable(f"Ray did not start: {why}") from self._error
+        raise ServiceUnavailable(
+            f"no Ray can be joined there: {why}",
+            self._settings.address,
+            "is the address right, and are Ray and Python there of the same version as here?",
+        ) from self._error
 
     def stop(self) -> None:
         """End the session, and Ray with it if it was started here."""
@@ -101,6 +111,7 @@ class Session:
                 logging_level="ERROR",
             )
         else:
+            reach(self._settings.address)
             context = ray.init(
                 address=self._settings.address,
                 namespace=NAMESPACE,
@@ -112,6 +123,13 @@ class Session:
 
         quieten()
         configure_data()
+
+
+def reach(address: str) -> None:
+    """Raise `OSError` within seconds if nothing answers at `HOST:PORT` or a URL: Ray tries for minutes."""
+    host, _, port = address.rpartition("//")[2].rstrip("/").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=REACH_TIMEOUT_S).close()
 
 
 def sign_in_hint() -> str:
@@ -164,6 +182,66 @@ def read_parquet(files: Sequence[str], columns: Sequence[str] | None = None) -> 
 
     configure_data()
     return read(list(files), columns=list(columns) if columns else None, override_num_blocks=len(files))
+
+
+class _Caller:
+    """A process on a node that calls what it is given."""
+
+    def wait(self) -> None:
+        """Nothing: an answer says that the process is there."""
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What the function gives."""
+        return function()
+
+
+@dataclass(frozen=True)
+class NodeAnswer(Generic[T]):
+    """What a function gave on one node: `value`, or why there is none.
+
+    `asked_at` and `answered_at` are this machine's time, in seconds since 1970.
+    """
+
+    node: str
+    value: T | None
+    error: str
+    asked_at: float
+    answered_at: float
+
+
+def on_every_node(function: Callable[[], T], within_s: float = 120.0) -> list[NodeAnswer[T]]:
+    """Call a function once on each node that is alive, all at the same time.
+
+    The time of each call is taken from the moment that its node's worker is there, which a first, empty
+    call waits for.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    callers = [
+        ray.remote(_Caller)
+        .options(
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        )
+        .remote()
+        for node in alive
+    ]
+    answers = []
+    for node, caller in zip(alive, callers, strict=True):
+        name = node["NodeManagerHostname"]
+        try:
+            ray.get(caller.wait.remote(), timeout=within_s)
+            asked_at = time.time()
+            value = ray.get(caller.call.remote(function), timeout=within_s)
+            answers.append(NodeAnswer(name, value, "", asked_at, time.time()))
+        except (ray.exceptions.RayError, ImportError) as error:
+            said = str(error).strip().splitlines()
+            answers.append(NodeAnswer(name, None, said[-1] if said else type(error).__name__, 0.0, 0.0))
+    for caller in callers:
+        ray.kill(caller)
+    return answers
 
 
 @dataclass(frozen=True)

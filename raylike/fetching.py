@@ -27,7 +27,6 @@ T = TypeVar("T")
 AGENT = "raylike"
 """The product token of the User-Agent header: the name that robots.txt may call us by (RFC 9309, 2.2.1)."""
 
-CHUNK_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
 LONGEST_WAIT_S = 7 * 24 * 3600.0
 """More than this is said by mistake or malice, and means no more to a run."""
@@ -209,7 +208,7 @@ async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         raise Rejected("too_large", f"{announced} bytes announced, {max_bytes} allowed")
     chunks: list[bytes] = []
     size = 0
-    async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+    async for chunk in answer.content.iter_any():  # what has come in, at most twice the read buffer
         chunks.append(chunk)
         size += len(chunk)
         if size > max_bytes:  # leaving unread what follows closes the connection

@@ -24,12 +24,19 @@ class Forecast:
     def __str__(self) -> str:
         each = " and ".join(map(str, self.limits))
         return (
-            f"{self.hits:,} hits on {self.tokens} tokens with {each} each, "
+            f"{_count(self.hits, 'hit')} on {_count(self.tokens, 'token')} with {each} each, "
             f"about {_span(self.seconds)} at {TYPICAL_LATENCY_S:g} s a hit"
         )
 
 
-def forecast(items: int, batch_size: int, tokens: int, limits: Sequence[Limit], in_flight: int) -> Forecast:
+def forecast(
+    items: int,
+    batch_size: int,
+    tokens: int,
+    limits: Sequence[Limit],
+    in_flight: int,
+    at_once: int | None = None,
+) -> Forecast:
     """Forecast a collection.
 
     Parameters
@@ -37,6 +44,7 @@ def forecast(items: int, batch_size: int, tokens: int, limits: Sequence[Limit], 
     items, batch_size : to be asked for, and how many of them one hit brings
     limits : of each token, all at once
     in_flight : requests under way with one token
+    at_once : requests under way at most, whatever the tokens: pages of a timeline follow from one another
 
     Returns
     -------
@@ -44,9 +52,19 @@ def forecast(items: int, batch_size: int, tokens: int, limits: Sequence[Limit], 
     its hits through at once and then, a window later, as many again.
     """
     hits = math.ceil(items / batch_size)
-    by_latency_s = hits * TYPICAL_LATENCY_S / (tokens * in_flight)
+    by_latency_s = hits * TYPICAL_LATENCY_S / min(tokens * in_flight, at_once or math.inf)
     windows = [(math.ceil(hits / (tokens * limit.hits)) - 1) * limit.window_s for limit in limits]
     return Forecast(hits, tokens, tuple(limits), max(by_latency_s, *windows, 0.0))
+
+
+def items_per_hour(batch_size: int, tokens: int, limits: Sequence[Limit], at_once: int) -> int:
+    """Items that come in an hour where nobody knows how many there are; parameters as `forecast`'s."""
+    hits_per_s = min(at_once / TYPICAL_LATENCY_S, *(tokens * limit.hits / limit.window_s for limit in limits))
+    return round(batch_size * hits_per_s * 3600)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' if n != 1 else ''}"
 
 
 def _span(seconds: float) -> str:

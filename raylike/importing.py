@@ -23,10 +23,11 @@ from typing import Any
 import pyarrow as pa
 
 from raylike import config
+from raylike.commits import Commit
 from raylike.errors import ConfigError, InputDataError
 from raylike.row_files import open_rows
 from raylike.tables import POSTS, USERS
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 STAGE = "import"
 PROVIDER = "files"

@@ -1,21 +1,49 @@
 """What an object store refused, in a user's words: no credentials, no bucket, no permission, no answer.
 
 Two libraries speak to it, Delta Lake's and Arrow's, and neither has a class for each kind of refusal: the
-kind is read from their texts. Both try 500s, 503s and broken connections again before they give up.
+kind is read from their texts. Both try 500s, 503s and broken connections again before they give up; where
+there are no credentials, each asks an instance's metadata for them again and again, 26 s in all. So it is
+looked beforehand whether there can be any.
 
-Knows the texts of deltalake 1.6 and pyarrow 26, and S3's error codes. Knows nothing of tables.
+Knows the texts of deltalake 1.6 and pyarrow 26, S3's error codes, and where AWS's programs look for
+credentials. Knows nothing of tables.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from raylike.errors import CannotWrite, CredentialsError, RaylikeError, ServiceUnavailable
 
 SETTING_UP = "docs/cluster.md, Storage, says which variables and permissions are needed"
 
+_NAMED = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_SKIP_SIGNATURE",
+)
+"""Variables that give credentials, say where they are, or do without."""
+_FILES = {
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+    "AWS_CONFIG_FILE": "~/.aws/config",
+}
+_METADATA = ("AWS_METADATA_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT")
+"""Variables for another address of an instance's metadata: Delta Lake's and AWS's own."""
+_METADATA_URL = "http://169.254.169.254"
+METADATA_TIMEOUT_S = 1.0
+"""As AWS's command line has it. An instance's metadata is on the same machine and answers in milliseconds."""
+
 _NO_CREDENTIALS = re.compile(
-    r"/latest/(api/token|meta-data)|169\.254\.170\.2|CredentialsNotLoaded|no (valid )?credential",
+    r"/latest/(api/token|meta-data)|169\.254\.170\.2|CredentialsNotLoaded|no (valid )?credential"
+    r"|while loading credentials",
     re.IGNORECASE,
 )
 _REFUSED_CREDENTIALS = re.compile(
@@ -31,6 +59,34 @@ _NO_ANSWER = re.compile(
     r"|INTERNAL_FAILURE|curlCode|HTTP status 5\d\d"
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def require_credentials(uri: str) -> None:
+    """Refuse a workspace in S3 at once where no credentials can be found, without a try.
+
+    Raises
+    ------
+    CredentialsError : if no variable and no file names any, and no instance's metadata is there to be asked
+    """
+    if not uri.startswith("s3://") or any(os.environ.get(name) for name in _NAMED):
+        return
+    if any(Path(os.environ.get(name) or file).expanduser().is_file() for name, file in _FILES.items()):
+        return
+    disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
+    address = next(filter(None, map(os.environ.get, _METADATA)), _METADATA_URL)
+    if disabled or not _answers(address):
+        raise CredentialsError("no credentials were found for it", uri, SETTING_UP)
+
+
+@cache
+def _answers(address: str) -> bool:
+    """Whether a server is there; looked at once in a process."""
+    server = urlsplit(address)
+    try:
+        with socket.create_connection((server.hostname, server.port or 80), METADATA_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
 
 
 def explained(error: BaseException, uri: str, *, writing: bool) -> RaylikeError | None:

@@ -9,7 +9,7 @@ Knows the `images` table and Ray Data's `Dataset`. Knows nothing of what is done
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -34,6 +34,30 @@ def plan(workspace: Workspace, post_ids: Collection[str]) -> list[Unit]:
         for group in workspace.row_groups("images")
         if (hits := [post_id for post_id in group.keys if post_id in wanted])
     ]
+
+
+def turns(some_units: Sequence[Unit], processes: int, most: int) -> list[list[Unit]]:
+    """What a process takes at a time: `most` units, and fewer towards the end, so that all end together.
+
+    Guided self-scheduling (Polychronopoulos and Kuck 1987, doi:10.1109/TC.1987.5009495), with half a share
+    of what is left, since a process has a turn waiting while it is at another.
+    """
+    left, found = list(some_units), []
+    while left:
+        size = max(1, min(most, len(left) // (2 * processes)))
+        found.append(left[:size])
+        left = left[size:]
+    return found
+
+
+def in_turns(
+    workspace: Workspace, post_ids: Collection[str], name: str, processes: int, most: int
+) -> ray.data.Dataset:
+    """The units as a Ray data set of turns, one a block, under `units`; called `name` in the dashboard."""
+    taken = turns(plan(workspace, post_ids), processes, most)
+    dataset = cluster.from_items([{"units": some_units} for some_units in taken])
+    dataset.set_name(name)
+    return dataset
 
 
 def units(workspace: Workspace, post_ids: Collection[str], name: str) -> ray.data.Dataset:

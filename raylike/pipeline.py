@@ -4,8 +4,7 @@ This is the place to begin reading. A stage is a function from tables to tables 
 What it wrote carries a fingerprint of the settings that matter to it and the versions of the tables
 it read; as long as both are what they would be today, the stage has nothing to do.
 
-Knows stages by name, the simulator and the Ray session that they run in. Knows nothing of what any
-stage does.
+Knows stages by name. Knows nothing of what any stage does.
 """
 
 from __future__ import annotations
@@ -23,15 +22,17 @@ from importlib.metadata import version
 
 import pyarrow as pa
 
-from raylike import cluster, config
+from raylike import config
 from raylike.causes import check_cause
+from raylike.commits import Commit, CommitInfo
 from raylike.config import Settings
 from raylike.errors import ConfigError, InputDataError
 from raylike.processes import MemoryWatch
 from raylike.progress import Progress, Silence
 from raylike.stage import StageContext, StageReport
+from raylike.surroundings import Surroundings
 from raylike.tables import ALEXNET, TABLES, features_name
-from raylike.workspace import Commit, CommitInfo, Workspace
+from raylike.workspace import Workspace
 
 RETRIES = "download"
 """The stage whose failures can be tried again."""
@@ -69,9 +70,10 @@ class StageSpec:
         return self.uses_ray or (self.uses_cluster and settings.ray.address != "local")
 
 
+TRIALS = "trials"
+"""What fine-tuning reads besides, where it takes its settings from the search."""
 FEATURES = ALEXNET.name
-"""Stands in `STAGES` for the features table that the settings name; fine-tuning, which is of AlexNet, reads
-this very table."""
+"""Stands in `STAGES` for the features table that the settings name."""
 
 SHOWN = ("users", "cohort", "images", "faces", "labels", "results", "sweep", "finetune_results", "curves",
          "trials", "scores")  # fmt: skip
@@ -91,10 +93,11 @@ STAGES: tuple[StageSpec, ...] = (
               ("seed", "features"), uses_ray=True),
     StageSpec("classify", ("labels", FEATURES, "posts", "cohort", "images"), "results",
               ("seed", "classify"), uses_cluster=True),
-    StageSpec("finetune", ("labels", "images", "features/alexnet"), "finetune_results",
-              ("seed", "features", "finetune", "classify"), uses_ray=True, optional=("features/alexnet",)),
-    StageSpec("tune", ("labels", "images", "features/alexnet"), "trials",
-              ("seed", "features", "finetune", "tune"), uses_ray=True, optional=("features/alexnet",)),
+    StageSpec("finetune", ("labels", "images", FEATURES), "finetune_results",
+              ("seed", "features", "finetune", "classify"), uses_ray=True, optional=(FEATURES,)),
+    StageSpec("tune", ("labels", "images", FEATURES), "trials",
+              ("seed", "features", "finetune", "tune", "classify.c_values"), uses_ray=True,
+              optional=(FEATURES,)),
     StageSpec("rank", ("results", "finetune_results"), "scores", (),
               optional=("finetune_results",)),
     StageSpec("report", ("posts", *SHOWN), "report", ("seed", "source", "cohort", "faces", "report"),
@@ -145,6 +148,7 @@ def run_all(
     until: str | None = None,
     force: Collection[str] = (),
     retry_failed: str | None = None,
+    needed: bool = False,
 ) -> RunSummary:
     """Run every stage that is not up to date, in order.
 
@@ -153,6 +157,7 @@ def run_all(
     settings : without them, what `raylike.toml` and the environment say
     from_stage, until : first and last stage to consider; the tables of earlier ones must be there
     force : stages that start afresh even if they are up to date
+    needed : only those of the stages that `until` needs, and itself
     retry_failed : a cause, or `all`: photos whose download failed by it are tried again (`causes.py`)
 
     Raises
@@ -164,6 +169,8 @@ def run_all(
     settings = with_source_defaults(settings or config.resolve().settings)
     progress = progress or Silence()
     stages = _selected(settings, from_stage, until, force)
+    if needed:
+        stages = _needed(stages)
     retry = {} if retry_failed is None else {RETRIES: retry_failed}
     for cause in retry.values():
         check_cause(cause)
@@ -203,7 +210,7 @@ def refresh(
         if settings.source.name == "files":
             raise ConfigError("imported photos have no network to ask", workspace.uri, "import them again")
         progress.stage_started(REFRESH)
-        connected = _Surroundings(stack, settings, progress).network()
+        connected = Surroundings(stack, settings, progress).network()
         commit = Commit(
             REFRESH, config.fingerprint(settings, REFRESH, (), _origin(workspace, settings)), run=run
         )
@@ -249,12 +256,19 @@ def stages_with(settings: Settings) -> tuple[StageSpec, ...]:
     table = features_name(settings.features.backbone, settings.features.layers)
 
     def named(stage: StageSpec) -> StageSpec:
-        if stage.name not in ("features", "classify"):
-            return stage
-        reads = tuple(table if name == FEATURES else name for name in stage.reads)
-        return replace(stage, reads=reads, writes=table if stage.writes == FEATURES else stage.writes)
+        reads, optional = (
+            tuple(table if name == FEATURES else name for name in names)
+            for names in (stage.reads, stage.optional)
+        )
+        writes = table if stage.writes == FEATURES else stage.writes
+        return replace(stage, reads=reads, optional=optional, writes=writes)
 
-    return tuple(named(stage) for stage in STAGES)
+    return tuple(
+        replace(stage, reads=(*stage.reads, TRIALS), optional=(*stage.optional, TRIALS))
+        if stage.name == "finetune" and settings.finetune.from_tune
+        else stage
+        for stage in map(named, STAGES)
+    )
 
 
 def _selected(
@@ -269,6 +283,17 @@ def _selected(
         raise ConfigError(f"stage {from_stage} comes after {until}", "--from, --until", " -> ".join(NAMES))
     brought = RUNS_WITHOUT_INPUT.get(settings.source.name, ())
     return [stage for stage in stages_with(settings)[first : last + 1] if stage.name not in brought]
+
+
+def _needed(stages: list[StageSpec]) -> list[StageSpec]:
+    """The last of these stages, and those whose tables it reads, or theirs."""
+    wanted = {stages[-1].writes}
+    found: list[StageSpec] = []
+    for stage in reversed(stages):
+        if stage.writes in wanted:
+            wanted |= set(stage.reads)
+            found.insert(0, stage)
+    return found
 
 
 def _refuse_other_source(workspace: Workspace, settings: Settings, force: Collection[str]) -> None:
@@ -318,64 +343,6 @@ def _state(workspace: Workspace, settings: Settings, stage: StageSpec, last: Com
     return "up to date" if dict(last.inputs) == dict(now.inputs) else "stale"
 
 
-class _Surroundings:
-    """What stages need around them, started when the first of them asks and ended with the run."""
-
-    def __init__(self, stack: ExitStack, settings: Settings, progress: Progress) -> None:
-        self._stack = stack
-        self._settings = settings
-        self._progress = progress
-        self._session: cluster.Session | None = None
-        self._announced = False
-        self._connected: Settings | None = None
-
-    def prepare_ray(self) -> None:
-        """Begin to start Ray, in the background."""
-        if self._session is None:
-            self._session = cluster.Session(self._settings.ray)
-            self._stack.callback(self._session.stop)
-            self._session.start()
-
-    def ray(self) -> None:
-        """Wait until Ray is there, and say once where its dashboard is."""
-        self.prepare_ray()
-        assert self._session is not None
-        self._session.wait()
-        if self._session.dashboard_url and not self._announced:
-            self._announced = True
-            self._progress.note(f"Ray dashboard: {self._session.dashboard_url} ({cluster.sign_in_hint()})")
-
-    def network(self) -> Settings:
-        """The settings with the address of the network in them; starts the simulator if that is it."""
-        if self._settings.source.name != "simulator":
-            return self._settings
-        if self._connected is None:
-            from raylike.simulator import process
-
-            chosen = self._settings.simulator
-            simulator = self._stack.enter_context(
-                process.start(
-                    process.SimulatorOptions(
-                        seed=self._settings.seed,
-                        users=chosen.users,
-                        tokens=chosen.tokens,
-                        rate_limit=chosen.rate_limit,
-                        latency_s=chosen.latency_s,
-                        faults=chosen.faults,
-                    )
-                )
-            )
-            source = self._settings.source.model_copy(
-                update={
-                    "base_url": simulator.base_url,
-                    "resolve": simulator.resolve,
-                    "tokens": tuple(simulator.tokens),
-                }
-            )
-            self._connected = self._settings.model_copy(update={"source": source})
-        return self._connected
-
-
 @contextmanager
 def _surroundings(
     workspace: Workspace,
@@ -383,10 +350,10 @@ def _surroundings(
     stages: list[StageSpec],
     force: Collection[str],
     progress: Progress,
-) -> Iterator[_Surroundings]:
+) -> Iterator[Surroundings]:
     """Ray and the simulator, for as long as the block lasts; Ray begins to start at once if needed."""
     with ExitStack() as stack:
-        around = _Surroundings(stack, settings, progress)
+        around = Surroundings(stack, settings, progress)
         stale = [s for s in stages if s.name in force or not _is_current(workspace, settings, s)]
         if stale and any(s.needs_ray(settings) for s in stages[stages.index(stale[0]) :]):
             around.prepare_ray()
@@ -404,7 +371,7 @@ def _run_stage(
     run: str,
     forced: bool,
     retry: str | None,
-    around: _Surroundings,
+    around: Surroundings,
     memory: MemoryWatch,
     progress: Progress,
 ) -> StageResult:
@@ -447,6 +414,19 @@ def _refuse_missing_input(workspace: Workspace, settings: Settings, stage: Stage
         raise InputDataError(
             f"{stage.name} needs the table {name}", workspace.uri, f"first: raylike {writer}"
         )
+    if stage.name == "finetune" and settings.finetune.from_tune:
+        _refuse_other_trials(workspace, settings)
+
+
+def _refuse_other_trials(workspace: Workspace, settings: Settings) -> None:
+    """Fine-tuning with the settings of the best trial needs a finished search under today's settings."""
+    (tune,) = (stage for stage in stages_with(settings) if stage.name == "tune")
+    state = _state(workspace, settings, tune, workspace.last_commit(tune.writes))
+    first = "first: raylike tune, with the same settings"
+    if state in ("never run", "unfinished"):
+        raise InputDataError("there are no trials yet to take settings from", workspace.uri, first)
+    if state != "up to date":
+        raise InputDataError("the trials are of other settings or other photos", workspace.uri, first)
 
 
 def _record(

@@ -21,6 +21,9 @@ class Progress(Protocol):
     def advance(self, done: int = 1, **counts: int) -> None:
         """`done` more items are finished; `counts` says more, such as `failed=2`."""
 
+    def state(self, text: str) -> None:
+        """How the stage in progress stands, such as `loss 0.61`: shown until it says another."""
+
     def note(self, text: str) -> None:
         """One line that the user should see, such as a choice made for them and why."""
 
@@ -38,6 +41,9 @@ class Silence:
         """Say nothing."""
 
     def advance(self, done: int = 1, **counts: int) -> None:
+        """Say nothing."""
+
+    def state(self, text: str) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raylike.commits import Commit, Part
 from raylike.tables import TABLES
-from raylike.workspace import Commit, Part, Workspace
+from raylike.workspace import Workspace
 
 
 class Replacement:

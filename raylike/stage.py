@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from raylike.commits import Commit
 from raylike.config import Settings
 from raylike.progress import Progress
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ STAGES: dict[str, str] = {
     "features": "Compute what a network sees in every photo: AlexNet's fc6, fc7",
     "classify": "Fit and score linear SVM, random forest, SVM by SGD",
     "finetune": "Fine-tune the network with Ray Train",
-    "tune": "Search learning rate and weight decay with Ray Tune",
+    "tune": "Search the settings of fine-tuning with Ray Tune",
     "rank": "Rank the test photos from best to worst",
     "report": "Write the page with all figures and galleries",
 }

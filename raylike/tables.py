@@ -147,7 +147,6 @@ IMAGES = TableSpec(
             _optional("height", pa.int32(), "px, from the file's header"),
             _column("byte_size", pa.int64(), "bytes read"),
             _optional("sha256", pa.string(), "hex, of the bytes"),
-            _optional("phash", pa.string(), "64-bit perceptual hash, hex"),
             _column("fetched_at", UTC_MICROSECONDS, "UTC"),
             _column("status", pa.string(), "ok, or the kind of failure"),
             _optional("error", pa.string(), "the failure in words"),
@@ -184,6 +183,7 @@ FACES = TableSpec(
             _column("faces", pa.list_(FACE), "boxes and landmarks in px of the upright photo, best first"),
             _column("confidence", pa.float32(), "of the best face; -inf without one"),
             _column("area_fraction", pa.float32(), "of the largest face; 0 without one"),
+            _optional("phash", pa.string(), "64-bit perceptual hash, hex; empty where it has none"),
             _column("status", pa.string(), "ok, or undecodable"),
         ]
     ),
@@ -338,14 +338,20 @@ CURVES = TableSpec(
 
 TRIALS = TableSpec(
     "trials",
-    "one trial of the search",
+    "one trial of the search, judged on the validation fold",
     ("trial",),
     pa.schema(
         [
             _column("trial", pa.int32(), "number, in order of start"),
-            _column("lr", pa.float64(), "learning rate of the pretrained layers"),
-            _column("weight_decay", pa.float64(), "L2"),
-            _column("iterations", pa.int64(), "done before it ended or was stopped"),
+            _column("model", pa.string(), "network; or a linear model and its layer"),
+            _optional("lr", pa.float64(), "learning rate of the pretrained layers"),
+            _optional("weight_decay", pa.float64(), "L2"),
+            _optional("trainable", pa.string(), "which layers moved, as in finetune.trainable"),
+            _optional("schedule", pa.string(), "of the learning rate"),
+            _optional("batch_size", pa.int64(), "photos per step"),
+            _optional("label_smoothing", pa.float64(), "share of a label spread over both classes"),
+            _optional("c", pa.float64(), "of a linear model: the best C"),
+            _column("iterations", pa.int64(), "done before it ended or was stopped; 0 of a linear model"),
             _column("validation_ap", pa.float64(), "the last one"),
             _column("best_validation_ap", pa.float64(), "the best one"),
             _column("stopped_early", pa.bool_(), "by the scheduler"),

@@ -10,18 +10,12 @@ one of its data sets.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -32,84 +26,16 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from raylike.errors import CannotWrite, ConfigError, InputDataError, RaylikeError, TryAgainLater
-from raylike.lease import Lease
-from raylike.object_store import explained
+from raylike import commits
+from raylike.commits import Commit, CommitInfo, Part
+from raylike.errors import ConfigError, InputDataError, TryAgainLater
+from raylike.object_store import require_credentials
+from raylike.place import Place, first_line
 from raylike.tables import FEATURES, TABLES, TableSpec, features, layers_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import ray.data
-
-METADATA_KEY = "raylike"
-FORMAT = 1
-"""Raised when a workspace of an older raylike can no longer be read."""
-
-SCHEMES = ("s3", "gs")
-
-NEVER = datetime.fromtimestamp(0, UTC)
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What is written down with a commit: who made it, from what.
-
-    Attributes
-    ----------
-    stage : name of the writing stage
-    fingerprint : hash of the settings that matter to it
-    inputs : data version of each table it read
-    run : id of the run
-    complete : False for a batch of a stage that has more to do
-    state : what the stage needs to go on after a kill, such as a cursor; JSON
-    """
-
-    stage: str
-    fingerprint: str
-    inputs: Mapping[str, int] = field(default_factory=dict)
-    run: str = ""
-    complete: bool = True
-    state: Mapping[str, Any] = field(default_factory=dict)
-
-    def partial(self, state: Mapping[str, Any] | None = None) -> Commit:
-        """The same provenance for a batch: the stage is not done yet."""
-        return replace(self, complete=False, state=self.state if state is None else state)
-
-    @property
-    def digest(self) -> str:
-        """12 hex digits: the same stage, settings and inputs always give the same."""
-        identity = json.dumps([self.stage, self.fingerprint, sorted(self.inputs.items())])
-        return hashlib.sha256(identity.encode()).hexdigest()[:12]
-
-    def with_state(self, state: Mapping[str, Any]) -> Commit:
-        """The same provenance with another state."""
-        return replace(self, state=state)
-
-
-@dataclass(frozen=True)
-class CommitInfo(Commit):
-    """A commit as found in a table's log.
-
-    `data_version` is the version that last changed rows: a commit that only marks a stage as complete
-    leaves it alone, and so do inputs that were read again and found unchanged.
-    """
-
-    version: int = 0
-    data_version: int = 0
-    committed_at: datetime = NEVER
-
-    def again_in(self, run: str) -> Commit:
-        """The same provenance for another run, which changes rows and leaves the stage as done as it was."""
-        return Commit(self.stage, self.fingerprint, self.inputs, run, self.complete, self.state)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A Parquet file that a worker wrote for a table: full path or URI, bytes, rows."""
-
-    path: str
-    byte_size: int
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +47,7 @@ class RowGroup:
     keys: Sequence[str]
 
 
-class Workspace:
+class Workspace(Place):
     """All tables, models and reports of one study.
 
     Parameters
@@ -137,22 +63,6 @@ class Workspace:
     >>> workspace = Workspace("raylike-workspace")
     >>> workspace.table("faces").to_pandas()  # doctest: +SKIP
     """
-
-    def __init__(self, uri: str | Path) -> None:
-        text = str(uri)
-        self.is_local = "://" not in text
-        self.uri = str(Path(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
-        self._lease: Lease | None = None
-        scheme, _, rest = text.partition("://")
-        if not self.is_local and (scheme not in SCHEMES or not rest.strip("/")):
-            raise ConfigError("is no place for a workspace", text, "a folder, or s3://BUCKET/PREFIX")
-
-    def __repr__(self) -> str:
-        return f"Workspace({self.uri!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For workers: all but the lock, which is the driver's."""
-        return {**self.__dict__, "_lease": None}
 
     # Reading
 
@@ -178,6 +88,12 @@ class Workspace:
         """Whether the table was ever written."""
         return self._open(name) is not None
 
+    def has_all_columns(self, name: str) -> bool:
+        """Whether the table was written with all columns that it has today, or not at all."""
+        delta = self._open(name)
+        known = None if delta is None else pa.schema(delta.schema().to_arrow()).names
+        return known is None or set(self.spec(name).schema.names) <= set(known)
+
     def read(
         self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table:
@@ -192,6 +108,12 @@ class Workspace:
         filesystem, root = self.filesystem()
         folder = pa.fs.SubTreeFileSystem(f"{root}/tables/{spec.name}", filesystem)
         dataset = delta.to_pyarrow_dataset(filesystem=folder)
+        if missing := set(schema.names) - set(dataset.schema.names):
+            raise InputDataError(
+                f"was written by an older raylike: it has no column {', '.join(sorted(missing))}",
+                self._uri(name),
+                "run its stage again with --force, or start a new workspace",
+            )
         return dataset.to_table(columns=schema.names, filter=where).cast(schema)
 
     def keys(self, name: str) -> set[str]:
@@ -208,18 +130,18 @@ class Workspace:
         """The row groups of the table's Parquet files, each with its values of the first key column."""
         key = self.spec(name).key[0]
         for file in self.files(name):
-            parquet = pq.ParquetFile(self._on_filesystem(file), filesystem=self.filesystem()[0])
+            parquet = pq.ParquetFile(self.on_filesystem(file), filesystem=self.filesystem()[0])
             for index in range(parquet.num_row_groups):
                 yield RowGroup(file, index, parquet.read_row_group(index, [key])[key].to_pylist())
 
     def read_row_group(self, file: str, index: int, columns: Sequence[str]) -> pa.Table:
         """Some columns of one row group."""
-        with pq.ParquetFile(self._on_filesystem(file), filesystem=self.filesystem()[0]) as parquet:
+        with pq.ParquetFile(self.on_filesystem(file), filesystem=self.filesystem()[0]) as parquet:
             return parquet.read_row_group(index, list(columns))
 
     def read_file(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
         """One of a table's Parquet files, all of it or some columns."""
-        path, filesystem = self._on_filesystem(file), self.filesystem()[0]
+        path, filesystem = self.on_filesystem(file), self.filesystem()[0]
         return pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
 
     def rows(self, name: str) -> int:
@@ -233,17 +155,7 @@ class Workspace:
     def last_commit(self, name: str) -> CommitInfo | None:
         """The provenance of the current version; None if the table was never written."""
         delta = self._open(name)
-        if delta is None:
-            return None
-        entry = delta.history(1)[0]
-        try:
-            known = json.loads(entry[METADATA_KEY])
-        except (KeyError, ValueError):
-            return CommitInfo("unknown", "", version=delta.version(), data_version=delta.version())
-        if known.pop("format", FORMAT) > FORMAT:
-            raise ConfigError("was written by a newer raylike", self.uri, "upgrade raylike")
-        when = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
-        return CommitInfo(**known, version=delta.version(), committed_at=when)
+        return None if delta is None else commits.last_of(delta, self.uri)
 
     # Writing
 
@@ -276,7 +188,7 @@ class Workspace:
         """Write rows as one Parquet part of a table, from whichever process has them; not committed yet."""
         spec = self.spec(name)
         uri = self.part_uri(name)
-        filesystem, path = self.filesystem()[0], self._on_filesystem(uri)
+        filesystem, path = self.filesystem()[0], self.on_filesystem(uri)
         with self._write_errors(name):
             pq.write_table(
                 spec.conform(rows),
@@ -336,25 +248,6 @@ class Workspace:
         """
         self.commit_parts(name, [], commit, other_rows=other_rows)
 
-    def artifact(self, *parts: str) -> str:
-        """Path or URI of something that is no table, such as the report."""
-        return "/".join([self.uri, *parts])
-
-    def delete_folder(self, folder: str) -> None:
-        """Remove what is no table, such as the states of a finished training; nothing if it is not there."""
-        filesystem, path = self.filesystem()[0], self._on_filesystem(f"{self.uri}/{folder}")
-        if filesystem.get_file_info(path).type == pa.fs.FileType.Directory:
-            filesystem.delete_dir(path)
-
-    def filesystem(self) -> tuple[pa.fs.FileSystem, str]:
-        """An Arrow file system, and the workspace's root on it."""
-        if self.is_local:
-            return pa.fs.LocalFileSystem(), self.uri
-        try:
-            return _remote_filesystem(self.uri)
-        except OSError as error:
-            raise explained(error, self.uri, writing=False) or error from error
-
     def vacuum(self) -> list[str]:
         """Delete the Parquet files that no current table refers to, and say which, by path below the root.
 
@@ -378,52 +271,7 @@ class Workspace:
         paths = (info.path for info in filesystem.get_file_info(below) if info.is_file)
         return {path.removeprefix(f"{root}/tables/") for path in paths if path.endswith(".parquet")}
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep every other raylike out of this workspace until the block ends.
-
-        Raises
-        ------
-        TryAgainLater : if another process holds it
-        CannotWrite, CredentialsError, ServiceUnavailable : if the workspace cannot be written
-        """
-        if not self.is_local:
-            with self._leased():
-                yield
-            return
-        self._make_root()
-        with open(Path(self.uri) / ".lock", "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                owner = file.read().strip() or "another process"
-                raise TryAgainLater(
-                    f"is in use by {owner}", self.uri, "wait for it, or name another --workspace"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
-            yield
-
     # Inside
-
-    @contextmanager
-    def _leased(self) -> Iterator[None]:
-        lease = Lease(f"{self.uri}/lock", self.uri)
-        try:
-            lease.take()
-        except (DeltaError, OSError) as error:
-            raise self._cannot_write(error, self.uri) from error
-        self._lease = lease
-        try:
-            yield
-        finally:
-            self._lease = None
-            lease.give_back()
-
-    def _on_filesystem(self, uri: str) -> str:
-        return self.filesystem()[1] + uri.removeprefix(self.uri)
 
     def _uri(self, name: str) -> str:
         return f"{self.uri}/tables/{name}"
@@ -431,22 +279,22 @@ class Workspace:
     def _open(self, name: str) -> DeltaTable | None:
         if not name.startswith(FEATURES):
             _spec(name)
+        require_credentials(self.uri)
         try:
             return DeltaTable(self._uri(name))
         except TableNotFoundError:
             return None
         except DeltaError as error:
             raise InputDataError(
-                f"cannot be read: {_first_line(error)}", self._uri(name), "restore it, or delete its folder"
+                f"cannot be read: {first_line(error)}", self._uri(name), "restore it, or delete its folder"
             ) from None
         except OSError as error:
-            raise explained(error, self.uri, writing=False) or error from error
+            raise self.cannot_read(error) from error
 
     def _create(self, name: str, spec: TableSpec | None = None) -> DeltaTable:
         delta = self._open(name)
         if delta is None:
-            if self.is_local:
-                self._make_root()
+            self.make_root()
             with self._write_errors(name):
                 spec = spec or _spec(name)
                 created = Commit("created", "", complete=False)
@@ -454,17 +302,9 @@ class Workspace:
                     self._uri(name),
                     spec.schema,
                     description=spec.row,
-                    commit_properties=CommitProperties(custom_metadata=_metadata(created, -1)),
+                    commit_properties=commits.properties(created, -1),
                 )
         return delta
-
-    def _make_root(self) -> None:
-        try:
-            Path(self.uri).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWrite(f"cannot be made: {error.strerror}", self.uri) from None
-        if not os.access(self.uri, os.W_OK):
-            raise CannotWrite("is not writable", self.uri, "choose another --workspace")
 
     def _write(self, name: str, data: pa.Table, commit: Commit, mode: Any) -> None:
         rows = self.spec(name).conform(data)
@@ -475,12 +315,11 @@ class Workspace:
             )
 
     def _properties(self, name: str, commit: Commit, *, changes_rows: bool) -> CommitProperties:
-        if self._lease is not None:
-            self._lease.check()
+        self.check_lock()
         before = self.last_commit(name)
         version = 0 if before is None else before.version + 1
         data_version = version if changes_rows or before is None else before.data_version
-        return CommitProperties(custom_metadata=_metadata(commit, data_version))
+        return commits.properties(commit, data_version)
 
     @contextmanager
     def _write_errors(self, name: str) -> Iterator[None]:
@@ -493,13 +332,7 @@ class Workspace:
                 "let one run end, then start the next",
             ) from error
         except (DeltaError, OSError) as error:
-            raise self._cannot_write(error, self._uri(name)) from error
-
-    def _cannot_write(self, error: Exception, where: str) -> RaylikeError:
-        known = None if self.is_local else explained(error, self.uri, writing=True)
-        return known or CannotWrite(
-            f"cannot be written: {_first_line(error)}", where, "check space and permissions"
-        )
+            raise self.cannot_write(error, self._uri(name)) from error
 
 
 class Table:
@@ -549,19 +382,3 @@ def _spec(name: str) -> TableSpec:
         return TABLES[name]
     except KeyError:
         raise ConfigError(f"there is no table {name!r}", "", f"one of: {', '.join(TABLES)}") from None
-
-
-@lru_cache(maxsize=8)
-def _remote_filesystem(uri: str) -> tuple[pa.fs.FileSystem, str]:
-    """Made once for an address: each has connections of its own, and asks where the bucket is."""
-    filesystem, root = pa.fs.FileSystem.from_uri(uri)
-    return filesystem, root
-
-
-def _metadata(commit: Commit, data_version: int) -> dict[str, str]:
-    known = {f: v for f, v in asdict(commit).items() if f in Commit.__dataclass_fields__}
-    return {METADATA_KEY: json.dumps({**known, "data_version": data_version, "format": FORMAT})}
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

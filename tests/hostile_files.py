@@ -44,7 +44,7 @@ STATUS: dict[str, str] = {
     "one pixel": "too_small",
     "PNG bomb": "too_many_pixels",
     "JPEG bomb": "too_many_pixels",
-    "too many scans": "corrupt",
+    "too many scans": "too_many_scans",
     "SVG": "not_an_image",
     "HTML": "not_an_image",
     "GIF": "not_an_image",

@@ -1,6 +1,7 @@
 """A folder of photos, broken files and files that mean harm, with the CSV that lists them for an import.
 
-Every file is of a kind whose fate is known: the import's reason, or the status that download gives it.
+Every file is of a kind whose fate is known: the import's reason, or the status that download gives it, or
+faces where the file must be decoded to tell.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from tests.pictures import encode, many_scans, photo, png_bomb, scene
 
 NO_SUCH_FILE = "no such file"
+UNDECODABLE = "undecodable"
 LARGEST_NAME = 255
 """Bytes that a file's name may have on Linux."""
 
@@ -32,7 +34,8 @@ class Kind:
 
     Attributes
     ----------
-    fate : status in `images`, or the reason for which `raylike import` leaves it out
+    fate : status in `images` or, for `UNDECODABLE`, in `faces`; or the reason for which `raylike import`
+        leaves it out
     write : puts the file at a path; nothing for what is not there
     name : of the file, with `{i}` for its number
     later : done to the file between import and download
@@ -221,10 +224,10 @@ KINDS = (
     Kind("half a WebP", "truncated", contents(truncated("WEBP"))),
     Kind(
         "random bytes behind a PNG's header",
-        "corrupt",
+        UNDECODABLE,
         contents(encode(scene(), "PNG")[:60] + RANDOM + b"IEND"),
     ),
-    Kind("600 scans", "corrupt", contents(many_scans(600))),
+    Kind("600 scans", "too_many_scans", contents(many_scans(600))),
     Kind("1 x 1 px", "too_small", contents(photo(1, 1))),
     Kind("2,000 x 3 px", "too_small", contents(photo(2000, 3))),
     Kind("PNG of 50,000 x 50,000 px", "too_many_pixels", contents(png_bomb())),

@@ -16,6 +16,8 @@ from cli.launch import launch
 from raylike.causes import ALL
 
 RETRY = "--retry-failed"
+WITH_NEEDED = ("finetune", "tune")
+"""Stages whose command runs first what they need and is not up to date."""
 
 
 class DownloadCommand(Command):
@@ -53,6 +55,7 @@ def run_all(
     device: o.DeviceOption = None,
     address: o.AddressOption = None,
     dashboard: o.DashboardOption = None,
+    show_photos: o.ShowPhotosOption = None,
     config: o.ConfigOption = None,
     assignments: o.SetOption = [],  # noqa: B006  # as above
     as_json: o.JsonOption = False,
@@ -67,7 +70,7 @@ def run_all(
 
 
 def stage_command(stage: str, does: str) -> Callable[..., None]:
-    """A command that runs one stage alone: `run_all` without a range of stages."""
+    """A command that runs one stage, alone or after what it needs: `run_all` without a range of stages."""
 
     @functools.wraps(run_all)
     def command(ctx: typer.Context, **_: Any) -> None:
@@ -76,10 +79,14 @@ def stage_command(stage: str, does: str) -> Callable[..., None]:
             if ctx.params["curve"]:
                 show_curve(ctx.params)
                 return
-        launch(ctx.params, from_stage=stage, until=stage)
+        if stage in WITH_NEEDED:
+            launch(ctx.params, from_stage=None, until=stage, needed=True)
+        else:
+            launch(ctx.params, from_stage=stage, until=stage)
 
     signature = inspect.signature(run_all, eval_str=True)
-    kept = [p for name, p in signature.parameters.items() if name not in ("from_stage", "until")]
+    others = {"from_stage", "until"} | ({"show_photos"} if stage != "report" else set())
+    kept = [p for name, p in signature.parameters.items() if name not in others]
     keyword = inspect.Parameter.KEYWORD_ONLY
     if stage == "collect":
         kept.append(inspect.Parameter("refresh", keyword, default=False, annotation=o.RefreshOption))
@@ -96,6 +103,10 @@ def stage_command(stage: str, does: str) -> Callable[..., None]:
             kept.append(inspect.Parameter(name, keyword, default=None, annotation=annotation))
     if stage == "features":
         kept.append(inspect.Parameter("weights_file", keyword, default=None, annotation=o.WeightsFileOption))
+    if stage == "finetune":
+        for name, annotation in (("from_tune", o.FromTuneOption), ("name", o.NameOption)):
+            kept.append(inspect.Parameter(name, keyword, default=None, annotation=annotation))
     command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    command.__doc__ = f"{does}."
+    before = " What it needs and is not up to date runs first." if stage in WITH_NEEDED else ""
+    command.__doc__ = f"{does}.{before}"
     return command

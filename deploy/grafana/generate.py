@@ -23,7 +23,7 @@ GRAFANA_UNITS = {"s": "s", "items/s": "short", "items": "short", "hits": "short"
 RATE_WINDOW = "1m"
 """Ray's Prometheus reads every 10 s; a rate needs several readings."""
 COLUMNS, WIDTH, HEIGHT = 2, 12, 8
-ROWS = {"stages": "Stages", "tokens": "Tokens, by alias"}
+ROWS = {"stages": "Stages", "tokens": "Tokens, by alias", "training": "Training"}
 
 
 def dashboard() -> dict[str, Any]:

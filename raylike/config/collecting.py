@@ -81,8 +81,10 @@ class CollectSettings(Section):
     look_up: bool = Field(
         False, description="ask for followers although posts came with them: they were right at that time"
     )
-    tokens_per_actor: PositiveInt = Field(
-        1, description="tokens that share one process", json_schema_extra=RUNTIME_ONLY
+    tokens_per_actor: PositiveInt | None = Field(
+        None,
+        description="tokens that share one process; empty: a process each, up to 2 processes a CPU",
+        json_schema_extra=RUNTIME_ONLY,
     )
     in_flight: PositiveInt = Field(
         16, description="requests under way for one token", json_schema_extra=RUNTIME_ONLY

@@ -31,8 +31,14 @@ class ReportSettings(Section):
     ends: PositiveInt = Field(25, description="photos in the best and in the worst gallery")
     thumbnail_px: PositiveInt = Field(160, description="side of a thumbnail")
     show_photos: bool | None = Field(
-        None, description="show faces and names; empty: only for the simulator and own files"
+        None, description="faces and names; false: a mosaic and none; empty: by whose photos they are"
     )
+    looked_at: PositiveInt = Field(
+        4000, description="photos at most whose visible attributes are measured and that the map pictures"
+    )
+    figures: bool = Field(True, description="each plot as SVG, PNG and CSV beside the page, too")
+    explained: int = Field(2, ge=0, description="photos of each end that are covered patch by patch")
+    tile_px: PositiveInt = Field(40, description="side of a photo on the map")
 
 
 class RaySettings(Section):
@@ -75,7 +81,7 @@ PRESETS: dict[str, Layer] = {
     "laptop": {
         "features": {"allow_random": True},
         "finetune": {"trainable": "fc7", "iterations": 40, "evaluate_every": 10},
-        "tune": {"trials": 4, "iterations": 24},
+        "tune": {"trials": 4, "iterations": 24, "trainable": ("head", "fc7"), "batch_sizes": (16,)},
     },
     # The study's own sizes and schedule.
     "study": {
@@ -84,7 +90,7 @@ PRESETS: dict[str, Layer] = {
         "labels": {"protocol": "study"},
         "download": {"actors": 4},
         "finetune": {"iterations": 35_000, "batch_size": 256, "evaluate_every": 1000},
-        "tune": {"trials": 16, "iterations": 2000},
+        "tune": {"trials": 16, "iterations": 2000, "batch_sizes": (64, 256)},
     },
 }
 

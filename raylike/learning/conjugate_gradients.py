@@ -11,8 +11,9 @@ Ribiere's, restarted where it would turn back; Nocedal and Wright, "Numerical Op
   to C, preconditions them all: a step is about as long as Newton's, and costs no more than one down the
   gradient. Seven steps solve 12 C x 5 folds on 35,000 rows of 4,096.
 
-Where the classes can be separated, few rows have a say once C is large, and the common Gram matrix says
-little of them: such problems take many steps, and the caller may solve them otherwise.
+Where the classes can nearly be separated, few rows have a say once C is large, and the common Gram matrix
+says little of them: such problems are not done within any bearable number of steps, and the caller has to
+solve them otherwise.
 
 Knows arrays. The problems themselves are stated in `linear.py`.
 """

@@ -1,8 +1,8 @@
-"""Fine-tuning: a backbone's last layer is replaced, and it and some layers below learn to tell good photos.
+"""Fine-tuning: a network with a new last layer learns to tell good photos; looks on the way say how well.
 
-The network is split in two. The trunk stays as it is, so its output is computed once a photo and kept
-(`inputs.py`); the tail is trained. With every layer in the tail, the trunk's output is the photo.
-Seeds are set anew for each iteration: a run that goes on from its state ends as if undisturbed.
+Seeds are set anew for each iteration, and what a step sees follows from them: a run that goes on from its
+state ends as if undisturbed. A batch is shared among workers, and a worker may take its share in parts; the
+gradient is that of the whole batch either way.
 
 Knows torch. Knows nothing of Ray, tables or files.
 """
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,39 +23,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raylike.config import FinetuneSettings
-from raylike.errors import StageError
-from raylike.learning.batches import Batch, Batches
+from raylike.errors import InputDataError, StageError
+from raylike.learning import objectives
+from raylike.learning.batches import VIEWS, views
+from raylike.learning.blocks import blocks, to_training
 from raylike.learning.evaluation import average_precision
-from raylike.learning.schedule import StepSchedule
-from raylike.vision.backbones import Backbone
-from raylike.vision.networks import Normalise, build
+from raylike.learning.material import Feed, Material, Views, ahead, one_ahead
+from raylike.learning.schedule import schedule
+from raylike.learning.tails import Trainable, split
 
-Trainable = Literal["all", "classifier", "fc7", "head"]
+__all__ = ["Best", "FineTuning", "Look", "Material", "Trainable", "as_row", "split"]
 
-FIRST_TRAINED = {"classifier": 0, "fc7": 3, "head": 6}
-"""Position in AlexNet's classifier of the first layer that moves, with its dropout."""
-HEAD_STD = 0.01
-"""Of the new layer's weights, as in Caffe's fine-tuning example."""
-FC7_WIDTH = 4096
 SCORED_AT_ONCE = 64
 """Photos in a forward pass without gradients."""
 
-
-@dataclass(frozen=True)
-class Material:
-    """What is learned from.
-
-    Attributes
-    ----------
-    inputs : the trunk's output: float32 (n, 2, d), plain and mirrored; or uint8 photos (n, s, s, 3)
-    labels : 0 or 1, shape (n,)
-    train, validation : indices of the photos to learn from, and of those that judge; both classes in each
-    """
-
-    inputs: NDArray[Any]
-    labels: NDArray[np.int8]
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
+Sum = Callable[[Tensor], Tensor]
+"""Adds up a tensor over all workers."""
 
 
 @dataclass(frozen=True)
@@ -67,44 +52,17 @@ class Look:
     photos_per_s: float
 
 
-def split(backbone: Backbone, trainable: Trainable, seed: int = 0) -> tuple[nn.Module | None, nn.Sequential]:
-    """The frozen trunk, or None, and the tail, which ends in a new layer with two outputs.
-
-    The trunk takes uint8 (N, side, side, 3) to (N, d); so does the tail where there is no trunk.
-    """
-    network = build(backbone)
-    classifier = list(network[-1].children())
-    generator = torch.Generator().manual_seed(seed)
-    head = nn.Linear(FC7_WIDTH, 2)
-    with torch.no_grad():
-        head.weight.normal_(0, HEAD_STD, generator=generator)
-        head.bias.zero_()
-    below = [Normalise(backbone.framing), *network[:-1]]
-    if trainable == "all":
-        return None, _writable(nn.Sequential(*below, *classifier[:-1], head))
-    first = FIRST_TRAINED[trainable]
-    trunk = nn.Sequential(*below, *classifier[:first]).eval().requires_grad_(False)
-    return trunk.to(memory_format=torch.channels_last), _writable(nn.Sequential(*classifier[first:-1], head))
-
-
-def _writable(tail: nn.Sequential) -> nn.Sequential:
-    """The same layers with weights of their own: the backbone's arrays are shared, and may be read-only."""
-    for parameter in tail.parameters():
-        parameter.data = parameter.data.clone()
-    return tail
-
-
 class FineTuning:
-    """A tail in training. `train` yields a look every so often; `state` at a look is all that a rerun needs.
+    """A tail in training. `train` yields a look every so often; `state` is all that a rerun needs.
 
     Parameters
     ----------
     tail : from `split`
-    input_px : side of the crop that the tail takes, where it takes photos
     settings : schedule, batch, momentum, decay
     seed : of batches, augmentation and dropout
     wrap : makes the tail one of several workers' (`ray.train.torch.prepare_model`)
     rank, workers : which of how many; the batch is shared among them
+    summed : adds up a tensor over all workers
     """
 
     def __init__(
@@ -114,126 +72,178 @@ class FineTuning:
         *,
         seed: int,
         device: torch.device,
-        input_px: int = 224,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
         rank: int = 0,
         workers: int = 1,
+        summed: Sum = lambda tensor: tensor,
     ) -> None:
         self.iteration = 0
         self._settings = settings
         self._seed = seed
         self._device = device
-        self._input_px = input_px
         self._rank, self._workers = rank, workers
+        self._summed = summed
+        self._losses: list[Tensor] = []
         self.tail = tail.to(device)
         self._parallel = wrap(self.tail)
-        head = list(tail[-1].parameters())
-        below = [parameter for parameter in tail[:-1].parameters() if parameter.requires_grad]
-        factor = settings.head_lr_factor
-        groups = [{"params": below, "factor": 1.0}, {"params": head, "factor": factor}]
-        self._optimiser = torch.optim.SGD(
-            [group for group in groups if group["params"]],
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        self._schedule = StepSchedule(settings.lr, settings.step_every, settings.step_factor)
+        self._optimiser = _optimiser(self.tail, settings)
+        self._schedule = schedule(settings)
 
-    def train(self, material: Material, iterations: int, look_every: int) -> Iterator[Look]:
+    def train(
+        self,
+        material: Material,
+        iterations: int,
+        look_every: int,
+        *,
+        feed: Callable[[int], NDArray[Any]] | None = None,
+        after_step: Callable[[], None] = lambda: None,
+    ) -> Iterator[Look]:
         """Train up to `iterations` in all, and yield a look after every `look_every` and after the last.
+
+        Parameters
+        ----------
+        feed : the photos of this worker's share of an iteration's batch, where something else makes them
+            ready (`stages/finetune/ingest.py`); without it a thread does
+        after_step : called after each step; the state may be saved there
 
         Raises
         ------
         StageError : if the loss is no longer a number; says at which iteration and learning rate
         """
-        batches = Batches(material.train.size, self._settings.batch_size, self._seed)
-        losses: list[Tensor] = []
-        started = time.perf_counter()
-        while self.iteration < iterations:
-            batch = batches.at(self.iteration).share(self._rank, self._workers)
-            rows = material.train[batch.rows]
-            photos = self._photos(material.inputs, rows, batch)
-            labels = torch.from_numpy(material.labels[rows].astype(np.int64)).to(self._device)
-            losses.append(self._step(photos, labels))
-            if self.iteration % look_every == 0 or self.iteration == iterations:
-                seconds = time.perf_counter() - started
-                yield self._look(material, torch.stack(losses), seconds)
-                losses = []
+        own = Feed(material.inputs, material.draw(self._settings, self._seed), self._rank, self._workers)
+        seconds, n_steps = 0.0, 0
+        with nullcontext(feed) if feed else ahead(own) as photos_of:
+            while self.iteration < iterations:
                 started = time.perf_counter()
+                rows = own.batch(self.iteration).rows
+                photos = self._tensor(photos_of(self.iteration))
+                self._step(photos, self._tensor(material.targets(rows, self._settings)))
+                seconds, n_steps = seconds + time.perf_counter() - started, n_steps + 1
+                if self.iteration % look_every == 0 or self.iteration == iterations:
+                    yield self._look(material, n_steps * self._settings.batch_size / max(seconds, 1e-9))
+                    seconds, n_steps = 0.0, 0
+                after_step()
 
-    def score(self, inputs: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """How much more good than bad, in logits, for photos plain and mirrored, averaged: shape (rows,)."""
+    def score(self, inputs: Views, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How good the photos `rows` are, averaged over their views; workers share the photos: (rows,)."""
         self.tail.eval()
-        scores = np.empty(rows.size)
-        with torch.inference_mode():
-            for start in range(0, rows.size, SCORED_AT_ONCE):
-                part = rows[start : start + SCORED_AT_ONCE]
-                logits: Tensor = sum(
-                    self.tail(self._photos(inputs, part, _central(part, flipped)))
-                    for flipped in (False, True)
-                )
-                scores[start : start + part.size] = (logits[:, 1] - logits[:, 0]).cpu().numpy() / 2
-        return scores
+        parts = [rows[at : at + SCORED_AT_ONCE] for at in range(0, rows.size, SCORED_AT_ONCE)]
+        scores = torch.zeros(rows.size, dtype=torch.float64)
+        mine = range(self._rank, len(parts), self._workers)
+        batches = [(i, batch) for i in mine for batch in views(parts[i], self._settings.crops)]
+        shown = one_ahead(lambda item: (item[0], inputs.shown(item[1])), batches)
+        with torch.inference_mode(), self._autocast():
+            for i, photos in shown:
+                seen = objectives.score(self.tail(self._tensor(photos)).float()).cpu()
+                scores[i * SCORED_AT_ONCE : i * SCORED_AT_ONCE + len(seen)] += seen
+        return np.asarray(self._summed(scores).numpy() / len(VIEWS[self._settings.crops]), np.float64)
 
     def state(self) -> dict[str, Any]:
-        """Everything that moves: the tail, the optimiser, the iteration."""
+        """Everything that moves: the tail, the optimiser, the iteration, losses since the last look.
+
+        Raises
+        ------
+        StageError : if a loss or a weight is no longer a number
+        """
+        losses = self._finite_losses()
+        if not all(bool(parameter.isfinite().all()) for parameter in self.tail.parameters()):
+            raise self._not_a_number(self.iteration - 1)
         return {
             "iteration": self.iteration,
             "tail": self.tail.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "losses": losses,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` gave.
+
+        Raises
+        ------
+        InputDataError : if it is the state of another network
+        """
+        refuse_other_network(self.tail, state["tail"])
         self.tail.load_state_dict(state["tail"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self._losses = list(state["losses"])
         self.iteration = state["iteration"]
 
-    def _step(self, photos: Tensor, labels: Tensor) -> Tensor:
+    def anywhere(self, here: bool) -> bool:
+        """Whether something is so in any worker; all of them ask at the same iteration."""
+        return bool(self._summed(torch.tensor([float(here)])) > 0)
+
+    def _step(self, photos: Tensor, targets: Tensor) -> None:
         rate = self._schedule.at(self.iteration)
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["factor"]
-        self.tail.train()
+        to_training(self.tail)
+        self._optimiser.zero_grad()
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(_dropout_seed(self._seed, self.iteration, self._rank))
-            loss = nn.functional.cross_entropy(self._parallel(photos), labels)
-        self._optimiser.zero_grad()
-        torch.autograd.backward(loss)
+            loss = self._backward(photos, targets)
         self._optimiser.step()
+        self._losses.append(loss)
         self.iteration += 1
-        return loss.detach()
 
-    def _look(self, material: Material, losses: Tensor, seconds: float) -> Look:
-        first = self.iteration - losses.numel()
-        bad = torch.nonzero(~losses.isfinite()).flatten().tolist()
+    def _backward(self, photos: Tensor, targets: Tensor) -> Tensor:
+        """Add up the gradient of the share's mean loss, a part at a time; returns the loss."""
+        size = self._settings.micro_batch or len(photos)
+        parts = list(zip(torch.split(photos, size), torch.split(targets, size), strict=True))
+        total = torch.zeros((), device=self._device)
+        for i, (some, theirs) in enumerate(parts):
+            with self._alone() if i + 1 < len(parts) else nullcontext():
+                with self._autocast():
+                    outputs = self._parallel(some)
+                loss = objectives.loss(outputs.float(), theirs, self._settings) * len(some) / len(photos)
+                torch.autograd.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Without the exchange of gradients, which is due with a step's last part."""
+        no_sync: Callable[[], AbstractContextManager[None]] = getattr(self._parallel, "no_sync", nullcontext)
+        return no_sync()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16")
+
+    def _look(self, material: Material, photos_per_s: float) -> Look:
+        losses = self._finite_losses()
         scores = self.score(material.inputs, material.validation)
-        if bad or not np.isfinite(scores).all():
-            at = first + bad[0] if bad else self.iteration - 1
-            raise StageError(
-                f"the loss is not a number at iteration {at + 1}, learning rate {self._schedule.at(at):g}",
-                "finetune",
-                "set finetune.lr or finetune.head_lr_factor lower",
-            )
+        if not np.isfinite(scores).all():
+            raise self._not_a_number(self.iteration - 1)
+        self._losses = []
         return Look(
             iteration=self.iteration,
             loss=float(losses.mean()),
             lr=self._schedule.at(self.iteration - 1),
             validation_ap=average_precision(material.labels[material.validation], scores),
-            photos_per_s=losses.numel() * self._settings.batch_size / max(seconds, 1e-9),
+            photos_per_s=photos_per_s,
         )
 
-    def _photos(self, inputs: NDArray[Any], rows: NDArray[np.int64], batch: Batch) -> Tensor:
-        """What the tail sees of the photos `rows`, on its device."""
-        if inputs.dtype == np.float32:
-            return torch.from_numpy(inputs[rows, batch.mirrored.astype(np.int64)]).to(self._device)
-        room = inputs.shape[1] - self._input_px
-        crops = np.empty((rows.size, self._input_px, self._input_px, 3), np.uint8)
-        corners = np.rint(batch.offsets * room).astype(np.int64)
-        for i, (row, (top, left)) in enumerate(zip(rows, corners, strict=True)):
-            crop = inputs[row, top : top + self._input_px, left : left + self._input_px]
-            crops[i] = crop[:, ::-1] if batch.mirrored[i] else crop
-        return torch.from_numpy(crops).to(self._device)
+    def _finite_losses(self) -> Tensor:
+        """Losses since the last look, of the whole batch: means over the workers."""
+        if not self._losses:
+            return torch.zeros(0)
+        losses = self._summed(torch.stack(self._losses)) / self._workers
+        bad = torch.nonzero(~losses.isfinite()).flatten().tolist()
+        if bad:
+            raise self._not_a_number(self.iteration - len(losses) + bad[0])
+        return losses
+
+    def _not_a_number(self, iteration: int) -> StageError:
+        return StageError(
+            f"the loss is not a number at iteration {iteration + 1}, "
+            f"learning rate {self._schedule.at(iteration):g}",
+            "finetune",
+            "set finetune.lr or finetune.head_lr_factor lower",
+        )
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        with warnings.catch_warnings():
+            # Photos out of the object store are read-only; nothing here writes to them.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(array).to(self._device)
 
 
 class Best:
@@ -264,8 +274,38 @@ def as_row(look: Look, run: str) -> dict[str, Any]:
     return {"run": run, **asdict(look)}
 
 
-def _central(rows: NDArray[np.int64], flipped: bool) -> Batch:
-    return Batch(rows, np.full(rows.size, flipped), np.full((rows.size, 2), 0.5))
+def refuse_other_network(tail: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Raise `InputDataError`, naming the first difference, unless `state` is one of this tail's."""
+    own = {name: tuple(tensor.shape) for name, tensor in tail.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for name in [*own, *found]:
+        if own.get(name) != found.get(name):
+            raise InputDataError(
+                f"the saved state is of another network: {name} is {found.get(name, 'missing')}, "
+                f"where this one has {own.get(name, 'nothing of that name')}",
+                "finetune",
+                "start afresh with --force finetune, or choose the network that it is of",
+            )
+
+
+def _optimiser(tail: nn.Module, settings: FinetuneSettings) -> torch.optim.Optimizer:
+    """Each block with its rate, the new layer at its own; vectors, such as biases, do not decay."""
+    parts = blocks(tail)
+    groups: list[dict[str, Any]] = []
+    for i, block in enumerate(parts):
+        above = len(parts) - 1 - i
+        factor = settings.layer_decay**above if above else settings.head_lr_factor
+        moving = [parameter for parameter in block if parameter.requires_grad]
+        matrices = [parameter for parameter in moving if parameter.dim() > 1]
+        vectors = [parameter for parameter in moving if parameter.dim() <= 1]
+        groups += [
+            {"params": some, "factor": factor, "weight_decay": decay}
+            for some, decay in ((matrices, settings.weight_decay), (vectors, 0.0))
+            if some
+        ]
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=True)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
 
 
 def _dropout_seed(seed: int, iteration: int, rank: int) -> int:

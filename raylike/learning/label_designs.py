@@ -112,8 +112,11 @@ def _rank_in_follower_groups(photos: Popularity, train: NDArray[np.bool_]) -> ND
     return above
 
 
-def _residual(photos: Popularity, train: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Poisson regression: with a log link its means are right even where counts vary more than Poisson's."""
+def surplus(photos: Popularity, train: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Log likes beyond what followers, hour, weekday and tags let expect, (n,); learned from `train` alone.
+
+    Poisson regression: with a log link its means are right even where counts vary more than Poisson's.
+    """
     from sklearn.linear_model import PoissonRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -123,8 +126,13 @@ def _residual(photos: Popularity, train: NDArray[np.bool_]) -> NDArray[np.bool_]
     )
     model = make_pipeline(StandardScaler(), PoissonRegressor(alpha=SHRINKAGE, max_iter=1000))
     model.fit(known[train], photos.likes[train])
-    surplus = np.log1p(photos.likes) - np.log1p(model.predict(known))
-    above: NDArray[np.bool_] = surplus > np.median(surplus[train])
+    beyond: NDArray[np.float64] = np.log1p(photos.likes) - np.log1p(model.predict(known))
+    return beyond
+
+
+def _residual(photos: Popularity, train: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    beyond = surplus(photos, train)
+    above: NDArray[np.bool_] = beyond > np.median(beyond[train])
     return above
 
 

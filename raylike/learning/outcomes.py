@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from raylike.config import Settings
+from raylike.errors import RaylikeError
 from raylike.learning import learning_set
 from raylike.learning.calibration import fit_platt
 from raylike.learning.evaluation import evaluate
@@ -21,7 +22,12 @@ from raylike.learning.photos import Photos
 from raylike.tables import FINETUNE_PREDICTIONS, FINETUNE_RESULTS
 from raylike.vision import backbones
 
+if TYPE_CHECKING:
+    from raylike.models.files import Saved
+
 MODEL, FEATURES = "fine-tuned", "pixels"
+UNTOLD = {"workers", "evaluate_every", "micro_batch", "checkpoint_every", "in_memory_mib", "name", "onnx"}
+"""Settings that say how a network was trained, not which."""
 CROSS_VALIDATION, TEST = "cross-validation", "test"
 
 
@@ -36,7 +42,8 @@ class Outcome:
     curve : rows of the `curves` table
     best_iteration : after which the kept network was best
     seconds : of training, in this process
-    error : why training ended early, as the arguments of a `StageError`; empty
+    error : why training ended early
+    saved : the best network's files; None without one
     """
 
     scores: NDArray[np.float64]
@@ -44,14 +51,21 @@ class Outcome:
     curve: list[dict[str, Any]]
     best_iteration: int
     seconds: float
-    error: tuple[str, ...] = ()
+    error: RaylikeError | None = None
+    saved: Saved | None = None
+
+
+def failed(photos: Photos, error: RaylikeError) -> Outcome:
+    """What there is to hand back of a training that could not be done."""
+    n = photos.ids.size
+    return Outcome(np.full(n, np.nan), np.zeros(n, np.bool_), [], 0, 0.0, error)
 
 
 def results(photos: Photos, outcome: Outcome, settings: Settings, weights: str) -> pa.Table:
     """One row an evaluation, with bootstrap intervals over accounts."""
     chosen = settings.finetune
     parameters = {
-        **chosen.model_dump(exclude={"workers", "evaluate_every"}),
+        **chosen.model_dump(exclude=UNTOLD),
         "backbone": settings.features.backbone,
         "best_iteration": outcome.best_iteration,
         "cross-validation": f"fold {learning_set.VALIDATION_FOLD} alone, which also chose the iteration",

@@ -44,30 +44,82 @@ class Scale:
         return rows
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What a scale is learned from; those of parts of the rows add up.
+
+    Attributes
+    ----------
+    n : training rows
+    mean : theirs, (d,)
+    squares : their squared distances from the mean, summed
+    largest : their largest activation, without its sign
+    n_rows, n_bad : all rows that were looked at, and those with a value that is not finite
+    """
+
+    n: int
+    mean: NDArray[np.float64]
+    squares: float
+    largest: float
+    n_rows: int
+    n_bad: int
+
+    @staticmethod
+    def of(rows: NDArray[np.float32], used: NDArray[np.bool_] | None = None) -> Moments:
+        """Look at rows (m, d), a block at a time; `used` (m,) marks the training rows among them."""
+        total = Moments(0, np.zeros(rows.shape[1]), 0.0, 0.0, 0, 0)
+        size = max(1, BLOCK_ELEMENTS // rows.shape[1])
+        for start in range(0, len(rows), size):
+            block = slice(start, start + size)
+            total += Moments._of_block(rows[block], None if used is None else used[block])
+        return total
+
+    @staticmethod
+    def _of_block(rows: NDArray[np.float32], used: NDArray[np.bool_] | None) -> Moments:
+        n_bad = int((~np.isfinite(rows)).any(axis=1).sum())
+        chosen = (rows if used is None else rows[used]).astype(np.float64)
+        if n_bad or not len(chosen):
+            return Moments(0, np.zeros(rows.shape[1]), 0.0, 0.0, len(rows), n_bad)
+        mean = chosen.mean(axis=0)
+        largest = float(np.abs(chosen).max())
+        chosen -= mean
+        np.square(chosen, out=chosen)
+        return Moments(len(chosen), mean, float(chosen.sum()), largest, len(rows), n_bad)
+
+    def __add__(self, other: Moments) -> Moments:
+        """Of both parts together (Chan, Golub and LeVeque, The American Statistician 37, 1983)."""
+        n = self.n + other.n
+        shift = other.mean - self.mean
+        share = other.n / max(n, 1)
+        return Moments(
+            n,
+            self.mean + shift * share,
+            self.squares + other.squares + float(shift @ shift) * self.n * share,
+            max(self.largest, other.largest),
+            self.n_rows + other.n_rows,
+            self.n_bad + other.n_bad,
+        )
+
+
 def fit_scale(rows: NDArray[np.float32], name: str, used: NDArray[np.bool_] | None = None) -> Scale:
-    """Learn the scale from training rows (n, d), a block at a time; `used` (n,) marks them among others.
+    """Learn the scale from training rows (n, d); `used` (n,) marks them among others. See `scale_of`."""
+    return scale_of(Moments.of(rows, used), name)
+
+
+def scale_of(moments: Moments, name: str) -> Scale:
+    """The scale that rows with these moments have.
 
     Raises
     ------
     StageError : if a value is not finite, or all rows are the same; `name` says which features
     """
-    bad = sum(
-        int((~np.isfinite(rows[block])).any(axis=1).sum()) for block in _blocks(np.arange(len(rows)), rows)
-    )
-    if bad:
+    if moments.n_bad:
         raise StageError(
-            f"{bad} of {len(rows)} rows hold values that are not finite", name, "compute the features again"
+            f"{moments.n_bad} of {moments.n_rows} rows hold values that are not finite",
+            name,
+            "compute the features again",
         )
-    chosen = np.arange(len(rows)) if used is None else np.flatnonzero(used)
-    blocks = _blocks(chosen, rows)
-    mean = sum(rows[block].sum(axis=0, dtype=np.float64) for block in blocks) / chosen.size
-    variance = sum(np.square(rows[block] - mean).sum() for block in blocks) / chosen.size
-    largest = max(float(np.abs(rows[block]).max(initial=0.0)) for block in blocks)
-    spread = float(np.sqrt(variance))
-    if spread <= MIN_SPREAD * largest:
+    spread = float(np.sqrt(moments.squares / moments.n))
+    if spread <= MIN_SPREAD * moments.largest:
         raise StageError("the features are the same for every photo", name, "check the network's weights")
-    return Scale(mean.astype(np.float32), spread)
-
-
-def _blocks(chosen: NDArray[np.int64], rows: NDArray[np.float32]) -> list[NDArray[np.int64]]:
-    return np.array_split(chosen, max(1, chosen.size * rows.shape[1] // BLOCK_ELEMENTS))
+    return Scale(moments.mean.astype(np.float32), spread)

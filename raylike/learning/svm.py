@@ -7,9 +7,10 @@ regularisation) are those with the highest cross-validated AP. Knows arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 
 import numpy as np
@@ -19,6 +20,17 @@ from raylike.learning import linear, sgd
 from raylike.learning.conjugate_gradients import SQUARED_HINGE, Loss
 from raylike.learning.evaluation import average_precision
 from raylike.learning.photos import Photos
+from raylike.learning.sgd import Batches, Everywhere, Here, Shard
+from raylike.learning.splits import TEST
+
+OpenRows = Callable[[str], AbstractContextManager[Everywhere]]
+"""Opens the rows of a layer by its name, on the scale of `scaling.py`."""
+
+
+def choices_of(photos: Photos) -> NDArray[np.bool_]:
+    """Which photos each fold's model is fitted to, and, last, that of all training photos, (n, folds + 1)."""
+    training = photos.folds[:, None] != TEST
+    return np.hstack([training & (photos.folds[:, None] != photos.fold_numbers), training])
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,12 @@ class Layer:
         """For each fold the rows that its model is fitted to, (orientations * n, folds)."""
         folds = np.tile(self.photos.folds, len(self.features))[:, None]
         return np.asarray(self.training & (folds != self.photos.fold_numbers))
+
+    @contextmanager
+    def as_one_shard(self) -> Iterator[Everywhere]:
+        """The rows where they are, for SGD."""
+        choices = np.tile(choices_of(self.photos), (len(self.features), 1))
+        yield Here([Shard(self.rows, self.labels, choices, np.arange(len(self.rows)))])
 
     @cached_property
     def gram(self) -> NDArray[np.float32] | None:
@@ -99,12 +117,14 @@ class Sweep:
     chosen : index of the C with the highest cross-validated AP; the smallest of equals. Its
         cross-validated AP is slightly flattered by the choice; its AP on the test photos is not
     scores : of all photos, shape (n,): out of fold, or by the model of all training photos
+    final : weights of the model of all training photos, shape (d + 1,)
     """
 
     c_values: NDArray[np.float64]
     out_of_fold: NDArray[np.float64]
     chosen: int
     scores: NDArray[np.float64]
+    final: NDArray[np.float32]
 
     @property
     def best_c(self) -> float:
@@ -123,7 +143,8 @@ def sweep_c(layer: Layer, c_values: Sequence[float], loss: Loss = SQUARED_HINGE)
     final = linear.fit_grid(
         layer.rows, layer.labels, [float(ascending[chosen])], layer.training, loss=loss, gram=layer.gram
     )
-    return Sweep(ascending, out_of_fold, chosen, layer.scores(out_of_fold[chosen], final[0, 0]))
+    scores = layer.scores(out_of_fold[chosen], final[0, 0])
+    return Sweep(ascending, out_of_fold, chosen, scores, final[0, 0])
 
 
 @dataclass(frozen=True)
@@ -135,21 +156,46 @@ class Descended:
     scores: NDArray[np.float64]
 
 
-def sweep_sgd(layer: Layer, *, iterations: int, steps: Sequence[float], regs: Sequence[float]) -> Descended:
-    """Cross-validate at each step and regularisation; folds and final models descend together."""
+def sweep_sgd(
+    photos: Photos,
+    everywhere: Everywhere,
+    batches: Batches,
+    *,
+    width: int,
+    iterations: int,
+    steps: Sequence[float],
+    regs: Sequence[float],
+) -> Descended:
+    """Cross-validate at each step and regularisation; folds and final models descend together.
+
+    Parameters
+    ----------
+    everywhere : shards of the photos' rows, that see `choices_of` these photos
+    batches : what an iteration draws
+    width : d
+    """
     grid = np.array(list(product(sorted(steps), sorted(regs))))
-    included = np.hstack([layer.included, layer.training])
-    weights = sgd.fit_sgd(
-        layer.rows,
-        layer.labels,
-        np.tile(included, len(grid)),
+    n_choices = photos.fold_numbers.size + 1
+    weights = sgd.descend(
+        everywhere,
+        np.tile(np.arange(n_choices), len(grid)),
+        batches,
+        width=width,
         iterations=iterations,
-        step=np.repeat(grid[:, 0], included.shape[1]),
-        reg=np.repeat(grid[:, 1], included.shape[1]),
+        step=np.repeat(grid[:, 0], n_choices),
+        reg=np.repeat(grid[:, 1], n_choices),
     )
-    no_bias = np.zeros((weights.shape[1], 1), dtype=np.float32)
-    each = np.hstack([weights.T, no_bias]).reshape(len(grid), included.shape[1], -1)
-    out_of_fold = layer.out_of_fold(each[:, :-1])
-    chosen = layer.best(out_of_fold)
+    unseen_by = np.searchsorted(photos.fold_numbers, photos.folds)
+    unseen_by[photos.test] = n_choices - 1
+    scores = np.zeros((len(grid), photos.labels.size))
+    rows_of = np.zeros(photos.labels.size)
+    for numbers, values in everywhere(partial(Shard.decide, weights=weights)):
+        places = numbers % photos.labels.size
+        by_model = values.reshape(len(numbers), len(grid), n_choices)
+        np.add.at(scores.T, places, by_model[np.arange(len(numbers)), :, unseen_by[places]])
+        np.add.at(rows_of, places, 1)
+    scores /= rows_of
+    labels = photos.labels[photos.train]
+    chosen = int(np.argmax([average_precision(labels, found[photos.train]) for found in scores]))
     step, reg = grid[chosen].tolist()
-    return Descended(step, reg, layer.scores(out_of_fold[chosen], each[chosen, -1]))
+    return Descended(step, reg, scores[chosen])

@@ -29,6 +29,10 @@ class Network(Protocol):
     """A provider's class: builds one, and tells what is the same for all (see `base.Provider`)."""
 
     @property
+    def home(self) -> str:
+        """Address of its API; empty where every server has its own."""
+
+    @property
     def followers_embedded(self) -> bool:
         """Whether posts bring their followers."""
 

@@ -101,6 +101,7 @@ class Bluesky:
 
     name = "bluesky"
     page_size = 100
+    home = BASE_URL
     batch_size = 25
     followers_embedded = False
     reading_size = 25

@@ -114,26 +114,42 @@ async def request_json(
             allow_redirects=False,
             middlewares=(_send_once,),
         ) as response:
-            if response.status == HTTP_TOO_MANY:
-                raise RateLimited(pause_s(response.headers))
-            if response.status >= HTTP_SERVER_ERROR:
-                if (wait_s := retry_after_s(response.headers)) is not None:
-                    raise RateLimited(wait_s)
-                raise Transient(f"HTTP {response.status}")
-            if response.status // 100 == REDIRECTION:
-                raise Refused(f"redirects elsewhere (HTTP {response.status}); tokens are not sent on")
-            body = await _read(response)
-            return JsonAnswer(response.status, response.headers, _parse(body, response))
-    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
-        raise Refused(f"TLS failed: {_reason(error)}") from None
-    except TimeoutError:
-        raise Transient("timeout") from None
-    except (aiohttp.InvalidURL, ValueError):
-        raise Refused("the address is not valid") from None
-    except aiohttp.ClientConnectorError as error:
-        raise Transient(f"no connection: {_reason(error)}") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise Transient(f"connection broke: {type(error).__name__}") from None
+            check_status(response.status, response.headers, pause_s)
+            body = await read_body(response.content)
+            return JsonAnswer(response.status, response.headers, parse(body, response.status))
+    except TROUBLES as error:
+        raise explained(error) from None
+
+
+TROUBLES = (aiohttp.ClientError, OSError, ValueError)
+"""What aiohttp raises when a request fails; a timeout is an `OSError`."""
+
+
+def explained(error: Exception) -> Refused | Transient:
+    """One of `TROUBLES` in the words of `actors.outcomes`."""
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        return Refused(f"TLS failed: {_reason(error)}")
+    if isinstance(error, TimeoutError):
+        return Transient("timeout")
+    if isinstance(error, ValueError):
+        return Refused("the address is not valid")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Transient(f"no connection: {_reason(error)}")
+    return Transient(f"connection broke: {type(error).__name__}")
+
+
+def check_status(
+    status: int, headers: Mapping[str, str], pause_s: Callable[[Mapping[str, str]], float | None]
+) -> None:
+    """Return if the answer's body is worth reading. Raises as `request_json`."""
+    if status == HTTP_TOO_MANY:
+        raise RateLimited(pause_s(headers))
+    if status >= HTTP_SERVER_ERROR:
+        if (wait_s := retry_after_s(headers)) is not None:
+            raise RateLimited(wait_s)
+        raise Transient(f"HTTP {status}")
+    if status // 100 == REDIRECTION:
+        raise Refused(f"redirects elsewhere (HTTP {status}); tokens are not sent on")
 
 
 async def _send_once(
@@ -148,10 +164,12 @@ async def _send_once(
         raise Transient(f"connection broke: {type(error).__name__}") from None
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def read_body(stream: aiohttp.StreamReader) -> bytes:
+    """A body to its end. Raises `Refused` if it is too long."""
     pieces: list[bytes] = []
     left = MAX_ANSWER_BYTES
-    async for piece in response.content.iter_any():
+    while not stream.at_eof():
+        piece = stream.read_nowait() if stream.is_eof() else await stream.readany()
         pieces.append(piece)
         left -= len(piece)
         if left < 0:
@@ -159,7 +177,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(pieces)
 
 
-def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any] | list[Any]:
+def parse(body: bytes, status: int) -> dict[str, Any] | list[Any]:
+    """The JSON of an answer with this status. Raises as `request_json`."""
     text = body.decode("utf-8", "replace").strip()
     try:
         parsed = json.loads(text)
@@ -167,7 +186,7 @@ def _parse(body: bytes, response: aiohttp.ClientResponse) -> dict[str, Any] | li
         if text[:1] in ("{", "["):
             raise Transient("truncated JSON") from None
         kind = "HTML" if text[:1] == "<" else "no JSON"
-        raise Refused(f"answers {kind} (HTTP {response.status}): no such API there") from None
+        raise Refused(f"answers {kind} (HTTP {status}): no such API there") from None
     if not isinstance(parsed, dict | list):
         raise Refused(ANOTHER_SHAPE)
     return parsed

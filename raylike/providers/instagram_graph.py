@@ -91,6 +91,7 @@ class InstagramGraph:
 
     name = "instagram_graph"
     page_size = 50
+    home = BASE_URL
     batch_size = 1
     followers_embedded = True
     """Of accounts; of a hashtag nobody tells them."""

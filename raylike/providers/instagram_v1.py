@@ -35,7 +35,8 @@ from raylike.providers.base import (
     sequence,
     text,
 )
-from raylike.providers.http import JsonAnswer, get_json, next_page
+from raylike.providers.http import JsonAnswer, next_page
+from raylike.providers.wire import Wire
 
 BASE_URL = "https://api.instagram.com/v1"
 
@@ -58,6 +59,7 @@ class InstagramV1:
 
     name = "instagram_v1"
     page_size = 33
+    home = BASE_URL
     batch_size = 1
     followers_embedded = False
     reading_size = 1
@@ -66,8 +68,9 @@ class InstagramV1:
     def __init__(
         self, session: aiohttp.ClientSession, base_url: str = "", limits: tuple[Limit, ...] | None = None
     ) -> None:
-        self._session = session
         self._base = URL((base_url or BASE_URL).rstrip("/"))
+        self._path = self._base.raw_path.rstrip("/")
+        self._wire = Wire(session, self._base)
         self.limits = self.page_limits = limits or self.documented_limits
 
     def starts(self, query: Query) -> Sequence[str | None]:
@@ -77,13 +80,12 @@ class InstagramV1:
     async def page(self, credential: Credential, query: Query, cursor: str | None, size: int) -> Reply[Page]:
         """One page of a tag. The cursor is `next_url` without its token."""
         if cursor is None:
-            url = self._url(f"tags/{quote(query.tag, safe='')}/media/recent").with_query(
-                count=min(size, self.page_size)
-            )
+            page = f"media/recent?count={min(size, self.page_size)}"
+            target = f"{self._path}/tags/{quote(query.tag, safe='')}/{page}"
         else:
-            url = next_page(self._base, cursor)
-        answer = await self._get(url, credential)
-        if error := _error(answer):
+            target = next_page(self._base, cursor).raw_path_qs
+        answer, error = await self._get(target, credential)
+        if error:
             raise Refused(_message(*error))
         posts = [_post(entry) for entry in sequence(answer.as_object().get("data"))]
         kept = tuple(post for post in posts if post is not None)
@@ -94,39 +96,42 @@ class InstagramV1:
     async def users(self, credential: Credential, user_ids: Sequence[str]) -> Reply[list[User]]:
         """Look up one user: this network takes no more in a hit."""
         (user_id,) = user_ids
-        answer = await self._get(self._url(f"users/{quote(user_id, safe='')}"), credential)
-        return Reply([_user(user_id, answer)], self.rate(answer.headers))
+        answer, error = await self._get(f"{self._path}/users/{quote(user_id, safe='')}", credential)
+        return Reply([_user(user_id, answer, error)], self.rate(answer.headers))
 
     async def readings(self, credential: Credential, post_ids: Sequence[str]) -> Reply[list[Reading]]:
         """Read one post again: this network takes no more in a hit."""
         (post_id,) = post_ids
-        answer = await self._get(self._url(f"media/{quote(post_id, safe='')}"), credential)
-        return Reply([_reading(post_id, answer)], self.rate(answer.headers))
+        answer, error = await self._get(f"{self._path}/media/{quote(post_id, safe='')}", credential)
+        return Reply([_reading(post_id, answer, error)], self.rate(answer.headers))
 
     def rate(self, headers: Mapping[str, str]) -> RateReport | None:
         """`X-Ratelimit-Limit` and `X-Ratelimit-Remaining`; this network names no reset."""
-        report = RateReport(
-            count(headers.get("X-Ratelimit-Limit")), count(headers.get("X-Ratelimit-Remaining"))
-        )
-        return None if report == RateReport() else report
+        limit = count(headers.get("X-Ratelimit-Limit"))
+        remaining = count(headers.get("X-Ratelimit-Remaining"))
+        return None if limit is None and remaining is None else RateReport(limit, remaining)
 
-    async def _get(self, url: URL, credential: Credential) -> JsonAnswer:
+    async def _get(self, target: str, credential: Credential) -> tuple[JsonAnswer, _Error | None]:
+        """An answer, and the error that it tells of; those of the token are raised."""
         secret = credential.secret.get_secret_value()
-        answer = await get_json(self._session, url.update_query(access_token=secret))
-        if error := _error(answer):
+        sign = "&" if "?" in target else "?"
+        answer = await self._wire.get_json(f"{target}{sign}access_token={quote(secret, safe='')}")
+        error = _error(answer)
+        if error is not None:
             kind, message, code = error
             if kind in RATE_ERRORS or code in (HTTP_CALM_DOWN, 429):
                 raise RateLimited(None)
             if kind in TOKEN_ERRORS:
                 raise TokenRevoked(message.replace(secret, credential.label) or kind)
-        return answer
-
-    def _url(self, path: str) -> URL:
-        return URL(f"{self._base}/{path}", encoded=True)
+        return answer, error
 
 
-def _error(answer: JsonAnswer) -> tuple[str, str, int] | None:
-    """Kind, message and code of an error, from a `meta` envelope or a flat body; None if it is none."""
+_Error = tuple[str, str, int]
+"""Kind, message and code of an error."""
+
+
+def _error(answer: JsonAnswer) -> _Error | None:
+    """The error, from a `meta` envelope or a flat body; None if it is none."""
     body = answer.as_object()
     meta = mapping(body.get("meta"), body)
     kind = meta.get("error_type")
@@ -140,8 +145,8 @@ def _message(kind: str, message: str, code: int) -> str:
     return f"{kind or 'error'} ({code}): {message}" if message else f"{kind or 'error'} ({code})"
 
 
-def _reading(post_id: str, answer: JsonAnswer) -> Reading:
-    if error := _error(answer):
+def _reading(post_id: str, answer: JsonAnswer, error: _Error | None) -> Reading:
+    if error:
         kind, message, code = error
         if kind in (NOT_ALLOWED, NOT_FOUND):  # the account has become private, or the post is deleted
             return Reading(post_id, "gone")
@@ -151,8 +156,8 @@ def _reading(post_id: str, answer: JsonAnswer) -> Reading:
     return Reading(post_id, "ok", likes, comments)
 
 
-def _user(user_id: str, answer: JsonAnswer) -> User:
-    if error := _error(answer):
+def _user(user_id: str, answer: JsonAnswer, error: _Error | None) -> User:
+    if error:
         kind, message, code = error
         if kind == NOT_ALLOWED:
             return User(user_id, PRIVATE)

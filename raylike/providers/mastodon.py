@@ -80,6 +80,7 @@ class Mastodon:
 
     name = "mastodon"
     page_size = 40
+    home = ""
     batch_size = 40
     followers_embedded = True
     reading_size = 20

@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 from raylike.config import CohortSettings
 from raylike.learning.robust import summarise
 from raylike.report.facts import Followers, LikesByFollowers, Ratios, Summary
+from raylike.report.photo_facts import Slot
 
+MICROSECONDS_PER_DAY = 86_400_000_000
 BINS = 40
 CELLS = 34
 """Cells along each side of the plane of likes and followers."""
 STEPS = 80
 """Points of the curve of photos over confidence: quantiles, so that they lie where photos lie."""
+AGE_SLOTS = 12
+FEW_POSTS = 10
+"""Posts of a slot; of fewer no median is told."""
+QUARTERS = (25, 50, 75)
 
 
 def followers(cohort: pa.Table, settings: CohortSettings) -> Followers:
@@ -74,6 +80,43 @@ def ratios(labels: pa.Table) -> Ratios:
         good=int(labels.column("label").to_numpy().sum()),
         n=labels.num_rows,
     )
+
+
+def hours(posts: pa.Table, cohort: pa.Table) -> tuple[Slot, ...]:
+    """Kept posts by the hour (UTC) at which they were posted."""
+    joined = _kept_posts(posts, cohort)
+    return _slots(pc.hour(joined.column("created_at")).to_numpy(), np.arange(25.0), joined)
+
+
+def ages(posts: pa.Table, cohort: pa.Table) -> tuple[Slot, ...]:
+    """Kept posts by days from posting to reading their likes, in ranges of equal length."""
+    joined = _kept_posts(posts, cohort)
+    if not joined.num_rows:
+        return ()
+    read, posted = (
+        joined.column(name).cast(pa.int64()).to_numpy() for name in ("collected_at", "created_at")
+    )
+    days = (read - posted) / MICROSECONDS_PER_DAY
+    edges = np.linspace(np.floor(days.min()), np.ceil(days.max() + 1e-9), AGE_SLOTS + 1)
+    return _slots(days, edges, joined) if edges[-1] > edges[0] else ()
+
+
+def _kept_posts(posts: pa.Table, cohort: pa.Table) -> pa.Table:
+    kept = cohort.filter(cohort.column("kept")).select(["post_id", "ratio"])
+    return kept.join(posts.select(["post_id", "created_at", "collected_at"]), "post_id", join_type="inner")
+
+
+def _slots(places: NDArray[Any], edges: NDArray[np.float64], posts: pa.Table) -> tuple[Slot, ...]:
+    """Posts in each range [start, end), the last one closed, and the quarters of their ratios."""
+    ratios = posts.column("ratio").to_numpy()
+    of_post = np.minimum(np.searchsorted(edges, places, side="right") - 1, edges.size - 2)
+    found = []
+    for slot in range(edges.size - 1):
+        mine = ratios[of_post == slot]
+        known = mine[np.isfinite(mine)]
+        quarters = np.percentile(known, QUARTERS).tolist() if known.size >= FEW_POSTS else [None] * 3
+        found.append(Slot(float(edges[slot]), float(edges[slot + 1]), mine.size, quarters[1], *quarters[::2]))
+    return tuple(found)
 
 
 def at_least(values: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[int, ...]]:

@@ -13,14 +13,21 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from raylike.report.photo_facts import (
+    Difference,
+    Estimate,
+    Judgement,
+    Neighbourhood,
+    Occlusions,
+    PhotoMap,
+    Slot,
+    Traits,
+)
 
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
+__all__ = ["Estimate", "Facts"]
 
-    value: float
-    low: float
-    high: float
+FEW_PHOTOS, FEW_ACCOUNTS = 50, 30
+"""With fewer test photos, or accounts that posted them, a bootstrap interval promises what it cannot keep."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Headline:
     Attributes
     ----------
     ap : average precision
+    roc_auc : how often a good photo scores above a bad one
+    n_accounts : that posted the test photos; None where nobody knows
     chance : share of good photos, the average precision of a coin
     oracle : average precision of the simulator's own truth; None for real photos
     """
@@ -57,11 +66,18 @@ class Headline:
     ap: Estimate
     chance: float
     oracle: float | None
+    roc_auc: Estimate
+    n_accounts: int | None = None
 
     @property
     def beats_chance(self) -> bool:
         """Whether the whole interval lies above chance."""
         return self.ap.low > self.chance
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the test photos, or their accounts, are so few that the interval means nothing."""
+        return self.n < FEW_PHOTOS or (self.n_accounts is not None and self.n_accounts < FEW_ACCOUNTS)
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,7 @@ class Step:
     of_first: float | None
     of_previous: float | None
     study: int | None
+    study_of_first: float | None = None
 
 
 @dataclass(frozen=True)
@@ -264,11 +281,20 @@ class Training:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial of the search over learning rate and weight decay."""
+    """A trial of the search: of a network, or of a linear model and its C.
+
+    What a kind of model does not have is None.
+    """
 
     trial: int
-    lr: float
-    weight_decay: float
+    model: str
+    lr: float | None
+    weight_decay: float | None
+    trainable: str | None
+    schedule: str | None
+    batch_size: int | None
+    label_smoothing: float | None
+    c: float | None
     iterations: int
     validation_ap: float
     best_validation_ap: float
@@ -278,8 +304,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class RankedPhoto:
-    """A test photo in a gallery. `post_id` and `caption` are None where photos are not to be shown."""
+    """A test photo in a gallery.
 
+    Attributes
+    ----------
+    picture : its number among the labelled photos by id: names its picture on the page and nobody
+    post_id, caption : None where nobody is to be recognised
+    """
+
+    picture: int | None
     rank: int
     probability: float
     good: bool | None
@@ -291,10 +324,14 @@ class RankedPhoto:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The best and the worst test photos by one model.
+    """The test photos as one model ranks them.
 
     Attributes
     ----------
+    anonymised : faces are a mosaic, and names are left out
+    continuum : from worst to best, evenly spaced in rank
+    overrated : ranked highest of those that were not liked, most wrong first
+    underrated : ranked lowest of those that were, most wrong first
     best : the first photos of the ranking, best first
     worst : its last ones, worst first
     n_ends : how many of `best` face `worst` side by side
@@ -304,16 +341,25 @@ class Gallery:
     weights: str
     n_photos: int
     n_ends: int
-    shows_photos: bool
+    anonymised: bool
     best: tuple[RankedPhoto, ...]
     worst: tuple[RankedPhoto, ...]
+    continuum: tuple[RankedPhoto, ...]
+    overrated: tuple[RankedPhoto, ...]
+    underrated: tuple[RankedPhoto, ...]
     good_among_best: float | None
     good_among_worst: float | None
 
 
 @dataclass(frozen=True)
 class StageTime:
-    """The last time a stage ran: what it cost and what it said."""
+    """The last time a stage ran: what it cost and what it said.
+
+    Attributes
+    ----------
+    hits : requests to the network's API, where the stage made any
+    bytes : read from the network, or written to disk, where they are known
+    """
 
     stage: str
     seconds: float
@@ -322,6 +368,8 @@ class StageTime:
     rows_per_s: float | None
     memory_peak_mib: float
     notes: tuple[str, ...]
+    hits: int | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -345,6 +393,14 @@ class Facts:
     trials: tuple[Trial, ...]
     gallery: Gallery | None
     times: tuple[StageTime, ...]
+    hours: tuple[Slot, ...] = ()
+    ages: tuple[Slot, ...] = ()
+    judgement: Judgement | None = None
+    differences: tuple[Difference, ...] = ()
+    traits: Traits | None = None
+    neighbourhoods: tuple[Neighbourhood, ...] = ()
+    photo_map: PhotoMap | None = None
+    occlusions: Occlusions | None = None
 
     def to_json(self) -> str:
         """The same figures as JSON; what is not a number (NaN, infinities) becomes null."""

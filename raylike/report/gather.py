@@ -8,8 +8,10 @@ and HTML.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,18 +26,20 @@ from raylike.learning import face_curve, face_cut
 from raylike.learning.duplicates import EXACT, NEAR
 from raylike.learning.label_designs import NO_PARTNER
 from raylike.learning.splits import BOTH_SIDES, OVER_THE_CAP
-from raylike.report import distributions, learned, ranking
+from raylike.report import distributions, judging, learned, ranking, scored_photos
 from raylike.report.facts import (
     Asked,
     CutQuality,
     Estimate,
     FaceCut,
     Facts,
+    Headline,
     Model,
     Reason,
     StageTime,
     Step,
 )
+from raylike.report.photo_facts import Judgement
 from raylike.stage_names import STAGE_NAMES
 from raylike.tables import features_name
 from raylike.vision import detectors
@@ -48,6 +52,10 @@ SAID_BY_LABELS = (EXACT, NEAR, OVER_THE_CAP, BOTH_SIDES, NO_PARTNER)
 
 STUDY_FUNNEL = {"collect": 200_000, "cohort": 120_000, "faces": 60_000, "cut": 35_000}
 """Photos of the 2015 study after each of its steps."""
+HITS = re.compile(r"(\d+) (?:hits|pages)")
+"""How stages note their requests to a network's API."""
+REFERENCES = ("metadata", learned.ORACLE_FEATURES)
+"""Features of models whose curves stand beside the headline's."""
 
 
 def gather(workspace: Workspace, settings: Settings) -> Facts:
@@ -70,11 +78,12 @@ def gather(workspace: Workspace, settings: Settings) -> Facts:
     labels = workspace.read("labels").sort_by("post_id")
     runs = _last_runs(workspace.read("runs"))
     models = learned.models(workspace)
+    headline = _with_accounts(learned.headline(models), labels)
     cut = face_cut.cut(faces, settings.faces)
     return Facts(
         asked=_asked(posts, runs, settings),
         random_weights=_any_random(workspace, models, settings.features),
-        headline=learned.headline(models),
+        headline=headline,
         funnel=_funnel(workspace, posts, cohort, images, faces, cut, labels),
         reasons=tuple(_reasons(workspace, runs, cohort, images, cut)),
         followers=distributions.followers(cohort, settings.cohort) if cohort.num_rows else None,
@@ -88,8 +97,36 @@ def gather(workspace: Workspace, settings: Settings) -> Facts:
         trainings=learned.trainings(workspace),
         trials=learned.trials(workspace),
         gallery=ranking.gallery(workspace, models, cohort, labels, settings),
-        times=tuple(_time(row) for row in runs),
+        times=tuple(_time(row, _bytes(workspace, row["stage"])) for row in runs),
+        hours=distributions.hours(posts, cohort),
+        ages=distributions.ages(posts, cohort),
+        judgement=_judgement(workspace, labels, models, headline, settings.seed),
+        differences=learned.differences(workspace, headline),
     )
+
+
+def _with_accounts(headline: Headline | None, labels: pa.Table) -> Headline | None:
+    """The headline with the number of accounts that posted its test photos."""
+    if headline is None or not labels.num_rows:
+        return headline
+    tested = labels.filter(pc.equal(labels.column("split"), "test"))
+    return replace(headline, n_accounts=pc.count_distinct(tested.column("user_id")).as_py())
+
+
+def _judgement(
+    workspace: Workspace, labels: pa.Table, models: tuple[Model, ...], headline: Headline | None, seed: int
+) -> Judgement | None:
+    """Curves of the headline's model and of the references, where their scores are kept."""
+    if headline is None:
+        return None
+    chosen = scored_photos.read(workspace, labels, headline.model, headline.features)
+    beside = [
+        scored_photos.read(workspace, labels, model.model, model.features)
+        for model in models
+        if model.features in REFERENCES
+    ]
+    others = [photos for photos in beside if photos is not None]
+    return None if chosen is None else judging.judge(chosen, others, seed)
 
 
 def _within(table: pa.Table, post_ids: pa.Array) -> pa.Table:
@@ -150,6 +187,7 @@ def _funnel(
                 of_first=_share(count, posts.num_rows),
                 of_previous=_share(count, previous),
                 study=STUDY_FUNNEL.get(stage),
+                study_of_first=_share(STUDY_FUNNEL.get(stage), STUDY_FUNNEL["collect"]),
             )
         )
         previous = count
@@ -229,8 +267,17 @@ def _last_runs(runs: pa.Table) -> list[dict[str, Any]]:
     return [last[stage] for stage in STAGE_NAMES if stage in last and stage != "report"]
 
 
-def _time(row: dict[str, Any]) -> StageTime:
+def _bytes(workspace: Workspace, stage: str) -> int | None:
+    """Bytes of photos that the download read; nobody counts those of other stages."""
+    if stage != "download":
+        return None
+    return int(pc.sum(workspace.read("images", ["byte_size"]).column("byte_size")).as_py() or 0)
+
+
+def _time(row: dict[str, Any], byte_size: int | None) -> StageTime:
     seconds = row["seconds"]
+    notes = tuple(json.loads(row["notes"]))
+    hits = [int(found[1]) for note in notes if (found := HITS.search(note))]
     return StageTime(
         stage=row["stage"],
         seconds=seconds,
@@ -238,5 +285,7 @@ def _time(row: dict[str, Any]) -> StageTime:
         rows_out=row["rows_out"],
         rows_per_s=row["rows_out"] / seconds if seconds > 0 else None,
         memory_peak_mib=row["memory_peak_mib"],
-        notes=tuple(json.loads(row["notes"])),
+        notes=notes,
+        hits=sum(hits) if hits else None,
+        bytes=byte_size,
     )

@@ -25,6 +25,7 @@ from raylike.report.facts import (
     TrainingPoint,
     Trial,
 )
+from raylike.report.photo_facts import Difference
 from raylike.workspace import Workspace
 
 CROSS_VALIDATION, TEST = "cross-validation", "test"
@@ -160,6 +161,24 @@ def best_by_cross_validation(models: Iterable[Model]) -> Model | None:
     return max(judged, key=lambda pair: pair[0])[1] if judged else None
 
 
+def differences(workspace: Workspace, headline: Headline | None) -> tuple[Difference, ...]:
+    """The headline's model against every other one on the test photos, the greatest lead first."""
+    if headline is None:
+        return ()
+    chosen = (headline.model, headline.features)
+    found = []
+    for row in workspace.read("differences").to_pylist():
+        pair = (row["model"], row["features"]), (row["other_model"], row["other_features"])
+        if row["evaluation"] != TEST or chosen not in pair:
+            continue
+        bounds = (row["difference"], row["low"], row["high"])
+        if pair[1] == chosen:
+            pair, bounds = pair[::-1], (-row["difference"], -row["high"], -row["low"])
+        first, other = (f"{model} on {features}" for model, features in pair)
+        found.append(Difference(first, other, Estimate(*bounds)))
+    return tuple(sorted(found, key=lambda one: -one.difference.value))
+
+
 def headline(models: tuple[Model, ...]) -> Headline | None:
     """The test figures of the model that is best by cross-validation; None before there are any."""
     best = best_by_cross_validation(models)
@@ -174,4 +193,5 @@ def headline(models: tuple[Model, ...]) -> Headline | None:
         ap=best.test.ap,
         chance=best.test.positive_rate,
         oracle=oracle,
+        roc_auc=best.test.roc_auc,
     )

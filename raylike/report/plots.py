@@ -6,13 +6,15 @@ Knows `Facts` and how to draw. Knows no tables and no HTML.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from raylike.report import photo_plots
+from raylike.report.axes import WIDE_PX, format_ticks, power_of_ten, say_random, short_number
 from raylike.report.facts import (
     FaceCut,
     Facts,
@@ -34,24 +36,18 @@ from raylike.report.svg import (
     ORANGE,
     PURPLE,
     SURFACE,
-    WARNING,
     Drawing,
+    Drawn,
     Size,
 )
 
-RANDOM_TITLE = "random features: the network was not trained"
-WIDE_PX = 520
-"""Width of a figure that has its row for itself."""
 SHADES = (0.16, 0.32, 0.5, 0.72, 1.0)
 """Opacities of a cell, from one post to the fullest cell, in equal steps of the logarithm."""
-FEW_DECADES = 2.5
-"""Below this span a logarithmic axis is also labelled at 2 and 5."""
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def draw_all(facts: Facts) -> dict[str, str]:
+def draw_all(facts: Facts) -> dict[str, Drawn]:
     """Name -> SVG for every figure that there are facts for."""
-    found: dict[str, str] = {}
+    found: dict[str, Drawn] = {}
     if facts.followers:
         found["followers"] = followers(facts.followers)
     if facts.likes:
@@ -72,10 +68,10 @@ def draw_all(facts: Facts) -> dict[str, str]:
         found["trials"] = trials(facts.trials, facts.random_weights)
     if facts.times:
         found["times"] = times(facts.times)
-    return found
+    return found | photo_plots.draw_all(facts)
 
 
-def followers(facts: Followers) -> str:
+def followers(facts: Followers) -> Drawn:
     """Histogram of followers before and after the filter."""
     with Drawing() as drawing:
         (axes,) = drawing.axes
@@ -83,8 +79,8 @@ def followers(facts: Followers) -> str:
         axes.stairs(facts.after, facts.edges, fill=True, color=BLUE, alpha=0.85, label="kept")
         axes.set_xscale("log")
         axes.set(xlabel="followers of the account (logarithmic)", ylabel="posts")
-        _ticks(axes, "x", short_number)
-        _ticks(axes, "y", short_number)
+        format_ticks(axes, "x", short_number)
+        format_ticks(axes, "y", short_number)
         axes.legend(loc="upper right")
         return drawing.svg(
             "followers",
@@ -93,7 +89,7 @@ def followers(facts: Followers) -> str:
         )
 
 
-def likes_by_followers(facts: LikesByFollowers) -> str:
+def likes_by_followers(facts: LikesByFollowers) -> Drawn:
     """Posts on the plane of likes and followers; the darker a cell, the more posts."""
     with Drawing() as drawing:
         (axes,) = drawing.axes
@@ -107,15 +103,15 @@ def likes_by_followers(facts: LikesByFollowers) -> str:
             label = f"{facts.median_ratio:.2g} likes per follower"
             axes.plot(ends, facts.median_ratio * (ends - 1) + 1, color=ORANGE, linewidth=1.4, label=label)
         axes.set_ylim(facts.like_edges[0], facts.like_edges[-1] * 1.1)
-        _ticks(axes, "x", short_number)
-        _ticks(axes, "y", short_number)
+        format_ticks(axes, "x", short_number)
+        format_ticks(axes, "y", short_number)
         axes.legend(loc="upper left", handlelength=1.2)
         return drawing.svg(
             "likes", "Likes against followers of every post, both logarithmic: likes grow with followers."
         )
 
 
-def ratios(facts: Ratios) -> str:
+def ratios(facts: Ratios) -> Drawn:
     """Histogram of likes per follower; the threshold parts good from bad."""
     with Drawing() as drawing:
         (axes,) = drawing.axes
@@ -130,7 +126,7 @@ def ratios(facts: Ratios) -> str:
         axes.axvline(facts.threshold, color=INK, linewidth=1.2)
         axes.set_xscale("log")
         axes.set(xlabel="likes per follower (logarithmic)", ylabel="photos")
-        _ticks(axes, "x", short_number)
+        format_ticks(axes, "x", short_number)
         axes.legend(loc="upper right")
         return drawing.svg(
             "ratios",
@@ -139,7 +135,7 @@ def ratios(facts: Ratios) -> str:
         )
 
 
-def face_cut(facts: FaceCut) -> str:
+def face_cut(facts: FaceCut) -> Drawn:
     """How many photos are kept at each cut on the detector's confidence."""
     with Drawing() as drawing:
         (axes,) = drawing.axes
@@ -153,7 +149,7 @@ def face_cut(facts: FaceCut) -> str:
         )  # fmt: skip
         axes.set_ylim(bottom=0)
         axes.set(xlabel=f"confidence of the best face ({facts.detector})", ylabel="photos at or above")
-        _ticks(axes, "y", short_number)
+        format_ticks(axes, "y", short_number)
         return drawing.svg(
             "faces",
             f"Photos with a face of at least a confidence: {facts.n_with_face:,} with any face, "
@@ -161,7 +157,7 @@ def face_cut(facts: FaceCut) -> str:
         )
 
 
-def face_quality(facts: FaceCut) -> str:
+def face_quality(facts: FaceCut) -> Drawn:
     """Precision and recall of each cut on photos labelled by eye, with 95 % bands."""
     with Drawing() as drawing:
         (axes,) = drawing.axes
@@ -182,11 +178,11 @@ def face_quality(facts: FaceCut) -> str:
         )
 
 
-def models(facts: Sequence[Model], random_weights: bool) -> str:
+def models(facts: Sequence[Model], random_weights: bool) -> Drawn:
     """Average precision of every model with its interval, on the test photos and cross-validated."""
     with Drawing(Size(WIDE_PX, 70 + 28 * len(facts))) as drawing:
         (axes,) = drawing.axes
-        _say_random(axes, random_weights)
+        say_random(axes, random_weights)
         places = np.arange(len(facts))[::-1]
         for place, model in zip(places, facts, strict=True):
             colour = MUTED if model.reference else BLUE
@@ -205,11 +201,11 @@ def models(facts: Sequence[Model], random_weights: bool) -> str:
         )
 
 
-def sweep(facts: Sequence[Sweep], all_models: Sequence[Model], random_weights: bool) -> str:
+def sweep(facts: Sequence[Sweep], all_models: Sequence[Model], random_weights: bool) -> Drawn:
     """Cross-validated average precision of LinearSVC over C, for each layer."""
     with Drawing(Size(WIDE_PX, 290)) as drawing:
         (axes,) = drawing.axes
-        _say_random(axes, random_weights)
+        say_random(axes, random_weights)
         for layer, colour, marker in zip(
             facts, (BLUE, ORANGE, GREEN, PURPLE) * len(facts), "osD^" * len(facts), strict=False
         ):
@@ -221,7 +217,7 @@ def sweep(facts: Sequence[Sweep], all_models: Sequence[Model], random_weights: b
         _references(axes, all_models, vertical=False, test=False)
         axes.set_xscale("log")
         axes.set(xlabel="C of the linear SVM (logarithmic)", ylabel="average precision")
-        _ticks(axes, "x", power_of_ten)
+        format_ticks(axes, "x", power_of_ten)
         drawing.figure.legend(loc="outside upper right", ncols=4, handlelength=1.6)
         return drawing.svg(
             "sweep",
@@ -229,11 +225,11 @@ def sweep(facts: Sequence[Sweep], all_models: Sequence[Model], random_weights: b
         )
 
 
-def train_curve(facts: Training, random_weights: bool) -> str:
+def train_curve(facts: Training, random_weights: bool) -> Drawn:
     """Loss and validation AP while a network is trained."""
     with Drawing(Size(430, 320), panels=2) as drawing:
         upper, lower = drawing.axes
-        _say_random(upper, random_weights)
+        say_random(upper, random_weights)
         iterations = [point.iteration for point in facts.points]
         upper.plot(iterations, [p.loss for p in facts.points], color=ORANGE, marker="o", markersize=4)
         upper.set_ylabel("training loss")
@@ -245,31 +241,37 @@ def train_curve(facts: Training, random_weights: bool) -> str:
         )
 
 
-def trials(facts: Sequence[Trial], random_weights: bool) -> str:
-    """Best validation AP of each trial over its learning rate; hollow where it was stopped early."""
+def trials(facts: Sequence[Trial], random_weights: bool) -> Drawn:
+    """Best validation AP of each network over its learning rate, hollow where it was stopped early; and
+    the best linear model's."""
     with Drawing(Size(430, 320)) as drawing:
         (axes,) = drawing.axes
-        _say_random(axes, random_weights)
+        say_random(axes, random_weights)
+        networks = [(trial, trial.lr) for trial in facts if trial.lr is not None]
         for stopped, name in ((False, "ran to its end"), (True, "stopped early")):
-            chosen = [trial for trial in facts if trial.stopped_early is stopped]
+            chosen = [(trial, lr) for trial, lr in networks if trial.stopped_early is stopped]
             if chosen:
-                rates, aps = [t.lr for t in chosen], [t.best_validation_ap for t in chosen]
+                rates, aps = [lr for _, lr in chosen], [t.best_validation_ap for t, _ in chosen]
                 fill = SURFACE if stopped else BLUE
                 axes.plot(rates, aps, "o", color=BLUE, markersize=7, markerfacecolor=fill, label=name)
-        for trial in facts:
-            axes.annotate(str(trial.trial), (trial.lr, trial.best_validation_ap), xytext=(6, 4),
+        for trial, lr in networks:
+            axes.annotate(str(trial.trial), (lr, trial.best_validation_ap), xytext=(6, 4),
                           textcoords="offset points", color=MUTED, fontsize=9)  # fmt: skip
+        linear = [trial.best_validation_ap for trial in facts if trial.lr is None]
+        if linear:
+            axes.axhline(max(linear), color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)),
+                         label="best linear model")  # fmt: skip
         axes.set_xscale("log")
         axes.margins(x=0.12, y=0.15)
         axes.set(xlabel="learning rate (logarithmic)", ylabel="best validation AP")
-        _ticks(axes, "x", power_of_ten)
-        drawing.figure.legend(loc="outside upper right", ncols=2, handlelength=1)
+        format_ticks(axes, "x", power_of_ten)
+        drawing.figure.legend(loc="outside upper right", ncols=3, handlelength=1.2, columnspacing=1)
         return drawing.svg(
-            "trials", f"Best validation average precision of {len(facts)} trials over their learning rate."
+            "trials", f"Best validation average precision of {len(networks)} trials over their learning rate."
         )
 
 
-def times(facts: Sequence[StageTime]) -> str:
+def times(facts: Sequence[StageTime]) -> Drawn:
     """Seconds of each stage as bars."""
     with Drawing(Size(WIDE_PX, 40 + 22 * len(facts))) as drawing:
         (axes,) = drawing.axes
@@ -287,39 +289,6 @@ def times(facts: Sequence[StageTime]) -> str:
 
 
 # Parts
-
-
-def short_number(value: float) -> str:
-    """1500 -> 1.5k, 2000000 -> 2M; small ones as they are."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
-
-
-def power_of_ten(value: float) -> str:
-    """0.001 -> 10⁻³, 0.002 -> 2·10⁻³."""
-    if value <= 0:
-        return ""
-    exponent = math.log10(value)
-    floor = math.floor(exponent + 1e-9)
-    digit = round(value / 10**floor)
-    return ("" if digit == 1 else f"{digit}·") + "10" + str(floor).translate(SUPERSCRIPTS)
-
-
-def _ticks(axes: Axes, which: str, text: Callable[[float], str]) -> None:
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if axis.get_scale() == "log":
-        low, high = sorted(axis.get_view_interval())
-        few = math.log10(high / low) < FEW_DECADES if low > 0 else False
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
-    axis.set_minor_locator(NullLocator())
-
-
-def _say_random(axes: Axes, random_weights: bool) -> None:
-    if random_weights:
-        axes.set_title(RANDOM_TITLE, color=WARNING)
 
 
 def _shade(axes: Axes, facts: LikesByFollowers, counts: NDArray[np.int64], fullest: int, colour: str) -> None:

@@ -1,13 +1,15 @@
-"""The galleries' photos: the ends of a ranking, with what is known of each photo.
+"""The galleries' photos: parts of a ranking, with what is known of each photo.
 
-Knows scores, labels, cohort and captions; decides whether names and photos may be shown. Reads no
-photo (`galleries.py` does).
+Knows scores, labels, cohort and captions; decides whether people may be recognised. Reads no photo
+(`album.py` does).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,12 +22,22 @@ OWN_PHOTOS = frozenset({"simulator", "files"})
 """Sources whose photos show nobody, or were given by the user: they may be shown unasked."""
 MAX_CAPTION = 140
 """Characters of a caption that a gallery shows."""
+CONTINUUM = 60
+MOST_WRONG = 10
+"""Photos of each kind."""
+
+Row = dict[str, Any]
 
 
-def shows_photos(settings: Settings) -> bool:
-    """Whether photos and names appear on the page."""
+def anonymised(settings: Settings) -> bool:
+    """Whether faces and names are kept off the page."""
     wanted = settings.report.show_photos
-    return settings.source.name in OWN_PHOTOS if wanted is None else wanted
+    return settings.source.name not in OWN_PHOTOS if wanted is None else not wanted
+
+
+def pictures(labels: pa.Table) -> dict[str, int]:
+    """The number by which the page calls each labelled photo: its place among them by id."""
+    return {post: number for number, post in enumerate(sorted(labels.column("post_id").to_pylist()))}
 
 
 def gallery(
@@ -40,28 +52,43 @@ def gallery(
     if not scores.num_rows:
         return None
     headline = learned.headline(models)
-    ranked = sorted(set(scores.column("model").to_pylist()))
+    models_there = sorted(set(scores.column("model").to_pylist()))
     wanted = f"{headline.model} on {headline.features}" if headline else ""
-    model = wanted if wanted in ranked else ranked[0]
+    model = wanted if wanted in models_there else models_there[0]
     ordered = scores.filter(pc.equal(scores.column("model"), model)).sort_by("rank").to_pylist()
     ends = settings.report.ends
-    best, worst = ordered[: max(settings.report.top, ends)], ordered[::-1][:ends]
-    shown = pa.array(sorted({row["post_id"] for row in best + worst}), pa.string())
-    show = shows_photos(settings)
-    photos = _describe(workspace, shown, cohort, labels, show)
-    best_photos = tuple(_ranked(row, photos, show) for row in best)
-    worst_photos = tuple(_ranked(row, photos, show) for row in worst)
+    parts = _parts(ordered, max(settings.report.top, ends), ends, labels)
+    hidden = anonymised(settings)
+    shown = pa.array(sorted({row["post_id"] for part in parts.values() for row in part}), pa.string())
+    photos = _describe(workspace, shown, cohort, labels, not hidden)
+    numbers = pictures(labels)
+    ranked = {
+        name: tuple(_ranked(row, photos, numbers, not hidden) for row in part) for name, part in parts.items()
+    }
     return Gallery(
         model=model,
         weights=next((m.weights for m in models if m.name == model), ""),
         n_photos=len(ordered),
         n_ends=min(ends, len(ordered)),
-        shows_photos=show,
-        best=best_photos,
-        worst=worst_photos,
-        good_among_best=_good_share(best_photos[:ends]),
-        good_among_worst=_good_share(worst_photos),
+        anonymised=hidden,
+        good_among_best=_good_share(ranked["best"][:ends]),
+        good_among_worst=_good_share(ranked["worst"]),
+        **ranked,
     )
+
+
+def _parts(ordered: list[Row], top: int, ends: int, labels: pa.Table) -> dict[str, list[Row]]:
+    """Rows of the ranking by gallery."""
+    good = dict(zip(labels.column("post_id").to_pylist(), labels.column("label").to_pylist(), strict=True))
+    places = np.unique(np.linspace(0, len(ordered) - 1, min(CONTINUUM, len(ordered))).round().astype(int))
+    upper, lower = ordered[: len(ordered) // 2], ordered[::-1][: len(ordered) // 2]
+    return {
+        "best": ordered[:top],
+        "worst": ordered[::-1][:ends],
+        "continuum": [ordered[place] for place in places[::-1]],
+        "overrated": [row for row in upper if good.get(row["post_id"]) == 0][:MOST_WRONG],
+        "underrated": [row for row in lower if good.get(row["post_id"]) == 1][:MOST_WRONG],
+    }
 
 
 def _describe(
@@ -80,10 +107,11 @@ def _describe(
     return described
 
 
-def _ranked(row: dict[str, Any], photos: dict[str, dict[str, Any]], show: bool) -> RankedPhoto:
+def _ranked(row: Row, photos: dict[str, Row], numbers: Mapping[str, int], show: bool) -> RankedPhoto:
     photo = photos[row["post_id"]]
     label, caption = photo.get("label"), photo.get("caption")
     return RankedPhoto(
+        picture=numbers.get(row["post_id"]),
         rank=row["rank"],
         probability=row["probability"],
         good=None if label is None else label == 1,

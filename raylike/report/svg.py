@@ -1,9 +1,10 @@
 """matplotlib figures as inline SVG that takes its colours and its font from the page around it.
 
 Figures are drawn in stand-in colours, which become CSS variables in the SVG's text; so one drawing reads
-well in light and in dark mode and in print. Text stays text: it is selectable, searchable, follows the
-page's font and costs a tenth of its outlines. Figures are made without pyplot, and nothing global stays
-changed. Knows matplotlib and SVG. Knows nothing of what is drawn.
+well in light and in dark mode and in print. As files of their own, figures have the page's light colours.
+Text stays text: it is selectable, searchable, follows the page's font and costs a tenth of its outlines.
+Figures are made without pyplot, and nothing global stays changed. Knows matplotlib and SVG. Knows nothing
+of what is drawn.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from typing import Any
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a first run would announce its cache
 
 import matplotlib as mpl  # noqa: E402
+import numpy as np  # noqa: E402
+from matplotlib.artist import Artist  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.colors import to_hex, to_rgb, to_rgba_array  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 INK, MUTED, LINE, SURFACE = "#000001", "#000002", "#000003", "#000004"
@@ -36,6 +40,23 @@ CSS_COLOURS = {
     WARNING: "var(--warning)",
 }
 """Stand-in -> what the page calls it."""
+
+LIGHT = {
+    INK: "#1b1d22",
+    MUTED: "#5c616b",
+    LINE: "#dfe1e4",
+    SURFACE: "#ffffff",
+    BLUE: "#2a62a8",
+    ORANGE: "#b9560f",
+    GREEN: "#23754a",
+    PURPLE: "#7a4aa8",
+    WARNING: "#8f3d00",
+}
+"""Stand-in -> the page's colour in light mode (`style.css`)."""
+
+PNG_DPI = 144
+COLOURED = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+"""What of an artist has a colour."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -84,6 +105,18 @@ class Size:
     height: float = 270
 
 
+class Drawn(str):
+    """An `<svg>` element for the page; `figure` is what it was made of."""
+
+    figure: Figure
+
+    def __new__(cls, svg: str, figure: Figure) -> Drawn:
+        """The text, with the figure beside it."""
+        drawn = super().__new__(cls, svg)
+        drawn.figure = figure
+        return drawn
+
+
 class Drawing:
     """A figure to draw in. `with Drawing(...) as d: d.axes[0].plot(...)`, then `d.svg(...)`."""
 
@@ -106,8 +139,8 @@ class Drawing:
     def __exit__(self, *exception: object) -> None:
         self._style.__exit__(None, None, None)
 
-    def svg(self, name: str, description: str) -> str:
-        """The finished figure as an `<svg>` element.
+    def svg(self, name: str, description: str) -> Drawn:
+        """The finished figure as an `<svg>` element, which knows the figure it was made of.
 
         Parameters
         ----------
@@ -116,7 +149,40 @@ class Drawing:
         """
         file = io.StringIO()
         self.figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-        return _for_page(file.getvalue(), name, description)
+        return Drawn(_for_page(file.getvalue(), name, description), self.figure)
+
+
+def standalone(svg: str) -> str:
+    """A figure of the page as an SVG file: light colours on white, a font that machines have."""
+    for stand_in, variable in CSS_COLOURS.items():
+        svg = svg.replace(variable, LIGHT[stand_in])
+    style = ' xmlns="http://www.w3.org/2000/svg" style="background:#fff" font-family="sans-serif"'
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + svg.replace("<svg", f"<svg{style}", 1) + "\n"
+
+
+def png(figure: Figure) -> bytes:
+    """A finished figure as a PNG file in light colours on white; the figure keeps these colours."""
+    real = {stand_in: np.array(to_rgb(colour)) for stand_in, colour in LIGHT.items()}
+    with mpl.rc_context(STYLE):
+        for artist in figure.findobj():
+            _recolour(artist, real)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=PNG_DPI, facecolor="#ffffff", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _recolour(artist: Artist, real: dict[str, Any]) -> None:
+    """Give an artist the real colours for stand-ins; opacities stay."""
+    for name in COLOURED:
+        read, write = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+        if read is None or write is None or (isinstance(found := read(), str) and found in ("none", "auto")):
+            continue
+        rgba = to_rgba_array(found)
+        hexes = [to_hex(one[:3]) for one in rgba]
+        if any(one in real for one in hexes):
+            for one, stand_in in zip(rgba, hexes, strict=True):
+                one[:3] = real.get(stand_in, one[:3])
+            write(tuple(rgba[0]) if len(rgba) == 1 else rgba)
 
 
 def _for_page(text: str, name: str, description: str) -> str:

@@ -25,6 +25,7 @@ from raylike import source, tokens
 from raylike.config import SourceSettings
 from raylike.errors import InputDataError
 from raylike.event_loop import run_to_end
+from raylike.forecast import TYPICAL_LATENCY_S, forecast, items_per_hour
 from raylike.providers import Connection
 from raylike.providers.base import ALWAYS_HONOURED, Objection, Page, Post, Provider, walk
 from raylike.stage import StageContext, StageReport
@@ -116,6 +117,9 @@ async def _read_all(
     )
     timelines = _Timelines(provider.starts(query), taken)
 
+    at_once = min(len(timelines.starts), len(credentials) * settings.collect.in_flight, MOST_TIMELINES)
+    context.progress.note(_expected(context, provider, len(credentials), size, at_once))
+
     async def fetch(cursor: str | None) -> Page:
         async def send(credential: Credential) -> Reply[Page]:
             return await provider.page(credential, query, cursor, size)
@@ -133,7 +137,6 @@ async def _read_all(
                 if taken.pages % PAGES_PER_COMMIT == 0:
                     taken.commit()
 
-    at_once = min(len(timelines.starts), len(credentials) * settings.collect.in_flight, MOST_TIMELINES)
     readers = [asyncio.create_task(read_some()) for _ in range(at_once)]
     try:
         await asyncio.gather(*readers)
@@ -141,6 +144,21 @@ async def _read_all(
         for reader in readers:
             reader.cancel()
     taken.finished = True
+
+
+def _expected(context: StageContext, provider: Provider, n_tokens: int, size: int, at_once: int) -> str:
+    """What the pages will take, as far as it can be known before they are read."""
+    settings = context.settings
+    limits, in_flight = provider.page_limits, settings.collect.in_flight
+    asked_for = _asked_for(settings.source)
+    if n_accounts := len(settings.source.accounts):
+        expected = forecast(n_accounts, 1, n_tokens, limits, in_flight, at_once)
+        return f"{asked_for}: {expected}, more if they have older posts"
+    if most := settings.collect.max_posts:
+        expected = forecast(most, size, n_tokens, limits, in_flight, at_once)
+        return f"{asked_for}, {most:,} posts: {expected}, more if some cannot be used"
+    per_hour = items_per_hour(size, n_tokens, limits, at_once)
+    return f"{asked_for}: {size} posts a hit, {per_hour:,} an hour at {TYPICAL_LATENCY_S:g} s a hit at most"
 
 
 class _Timelines:

@@ -1,5 +1,6 @@
 """Stage faces: look for faces in every photo of the cohort, and keep all that the detector proposes.
 
+Each photo is decoded once, for the detector and for the perceptual hash, by which copies are found later.
 Photos stream through Ray Data past detectors; what they find is small and comes back to the driver,
 which commits it in batches. No cut is made here, so that it can be moved later without
 looking again.
@@ -20,6 +21,7 @@ from raylike.config import FacesSettings
 from raylike.stage import StageContext, StageReport
 from raylike.tables import FACES
 from raylike.vision import decode, detectors
+from raylike.vision.perceptual_hash import AT_LEAST_PX, perceptual_hash
 from raylike.workspace import Workspace
 
 COMMIT_EVERY = 500
@@ -49,23 +51,25 @@ def find_faces(
 
 
 def _look(photo: bytes, detector: detectors.FaceDetector) -> dict[str, Any]:
-    """What the detector proposes, as columns of `faces`, in px of the upright photo."""
-    picture = decode.decode(photo, at_least_px=detector.at_least_px, colour=detector.colour)
+    """What the detector proposes, as columns of `faces`, in px of the upright photo, and the photo's hash."""
+    at_least_px = max(detector.at_least_px, AT_LEAST_PX)
+    picture = decode.decode(photo, at_least_px=at_least_px, colour=detector.colour)
     if picture is None:
         return {**NO_FACE, "status": "undecodable"}
+    known = {"status": "ok", "phash": perceptual_hash(picture.pixels)}
     height, width = picture.pixels.shape[:2]
     found = [
         _row(face.scaled(picture.scale), width * height * picture.scale**2)
         for face in detector.detect(picture.pixels)
     ]
     if not found:
-        return {**NO_FACE, "status": "ok"}
+        return {**NO_FACE, **known}
     return {
+        **known,
         "n_faces": len(found),
         "faces": found,
         "confidence": found[0]["confidence"],
         "area_fraction": max(face["area_fraction"] for face in found),
-        "status": "ok",
     }
 
 
@@ -93,7 +97,7 @@ def run(context: StageContext) -> StageReport:
     model = detectors.kind(settings.detector).load(settings)
     kept = workspace.read("cohort", ["post_id"], where=pc.field("kept"))["post_id"].to_pylist()
     wanted = set(kept) & photo_stream.downloaded(workspace)
-    resume = context.resume and _same_model(workspace, model)
+    resume = context.resume and workspace.has_all_columns("faces") and _same_model(workspace, model)
     done = workspace.keys("faces") if resume else set()
     todo = wanted - done
     if not resume:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,20 +27,18 @@ from numpy.typing import NDArray
 
 from actors.metrics import StageMetrics
 from raylike import cluster, feature_rows, photo_stream, tables
+from raylike.commits import Commit, Part
 from raylike.config import FeaturesSettings
 from raylike.stage import StageContext, StageReport
-from raylike.workspace import Commit, Part, Workspace
+from raylike.workspace import Workspace
 
 if TYPE_CHECKING:
-    import ray.data
+    import ray
 
     from raylike.vision.backbones import Backbone, Precision
 
 UNITS_PER_PART = 4
-"""Row groups of photos that become one Parquet part: 16 MiB of AlexNet's two layers, both ways round."""
-
-PHOTOS_PER_TURN = 64
-"""With few photos, parts are smaller, so that all processes end together."""
+"""Row groups of photos that become one Parquet part at most: 16 MiB of AlexNet's layers, both ways round."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,11 @@ class ExtractFeatures:
         self._decoders = ThreadPoolExecutor(pool.threads) if pool.num_gpus else None
         self._metrics = StageMetrics("features")
 
-    def __call__(self, units: pa.Table) -> pa.Table:
-        """Compute and write the features of the photos of some units."""
+    def __call__(self, turn: pa.Table) -> pa.Table:
+        """Compute and write the features of the photos of some units (`photo_stream.in_turns`)."""
         seen = Counter[bool]()
         rows: dict[bool, list[pa.Table]] = {flipped: [] for flipped in self._orientations}
+        units = [unit for row in turn.to_pylist() for unit in row["units"]]
         photos = self._decoded(units, seen)
         while batch := list(islice(photos, self._job.settings.batch_size)):
             crops = np.stack([photo.crop for photo in batch])
@@ -112,9 +111,9 @@ class ExtractFeatures:
             }
         )
 
-    def _decoded(self, units: pa.Table, seen: Counter[bool]) -> Iterator[Photo]:
+    def _decoded(self, units: list[photo_stream.Unit], seen: Counter[bool]) -> Iterator[Photo]:
         """The photos that can be decoded; `seen` counts those that can, and those that cannot."""
-        files = photo_stream.read(self._workspace, units.to_pylist())
+        files = photo_stream.read(self._workspace, units)
         look = map if self._decoders is None else self._decoders.map
         for photo in look(self._look, files):
             seen[photo is not None] += 1
@@ -160,10 +159,10 @@ def run(context: StageContext) -> StageReport:
     InputDataError : for a file that holds another network, or code
     ServiceUnavailable : if trained weights cannot be had
     """
-    from raylike.vision import backbones
+    from raylike.vision import backbones, loading
 
     workspace, settings = context.workspace, context.settings.features
-    backbone = backbones.load(
+    backbone = loading.load(
         settings.backbone,
         settings.weights,
         context.settings.seed,
@@ -171,19 +170,26 @@ def run(context: StageContext) -> StageReport:
         settings.weights_file,
         settings.layers,
     )
+    notes = (backbone.note,) if backbone.note else ()
     gpu = cluster.gpus(context.settings.device) > 0
     precision = backbones.precision(settings.precision, gpu=gpu)
-    recipe = backbone.recipe(precision, mirrored=settings.mirrored)
+    recipe = backbone.recipe(precision)
     table = tables.features_name(settings.backbone, settings.layers)
-    commit = context.commit.partial({feature_rows.WEIGHTS: backbone.weights, feature_rows.RECIPE: recipe})
+    commit = context.commit.partial(
+        {
+            feature_rows.WEIGHTS: backbone.weights,
+            feature_rows.RECIPE: recipe,
+            feature_rows.MIRRORED: settings.mirrored,
+        }
+    )
     _put_in_force(workspace, table, backbone, commit)
 
     files = _files(workspace)
-    known = _computed(workspace, table)
+    known = _computed(workspace, table, settings.mirrored)
     outdated = {
         post
-        for post, file in known.items()
-        if post in files and (context.forced or files[post] not in (None, file))
+        for post, file in _computed(workspace, table).items()
+        if post in files and (context.forced or post not in known or files[post] not in (None, file))
     }
     _take_out(workspace, table, outdated, commit)
     known = {post: file for post, file in known.items() if post not in outdated}
@@ -192,7 +198,9 @@ def run(context: StageContext) -> StageReport:
     undecodable = 0
     if todo:
         job = Job(table, backbone.weights, recipe, precision, settings)
-        for entry in _extract(context, backbone, job, todo).iter_rows():
+        entries = _extract(context, backbone, job, todo)
+        del backbone  # 230 MiB, of which the workers will have a copy
+        for entry in entries:
             if entry["rows"]:
                 part = Part(entry["path"], entry["byte_size"], entry["rows"])
                 workspace.commit_parts(table, [part], commit)
@@ -207,7 +215,7 @@ def run(context: StageContext) -> StageReport:
         rows_in=len(files),
         rows_out=len(files.keys() & _computed(workspace, table).keys()),
         failed={"undecodable": undecodable} if undecodable else {},
-        notes=(backbone.note,) if backbone.note else (),
+        notes=notes,
     )
 
 
@@ -219,7 +227,7 @@ def _put_in_force(workspace: Workspace, table: str, backbone: Backbone, commit: 
     layers = known if set(backbone.layers) == set(known) else networks.widths(backbone)
     workspace.make(tables.features(table, layers), commit)
     last = workspace.last_commit(table)
-    changed = last is None or last.state.get(feature_rows.RECIPE) != commit.state[feature_rows.RECIPE]
+    changed = last is None or {**last.state, **commit.state} != last.state
     workspace.seal(table, commit, other_rows=changed)
 
 
@@ -230,10 +238,13 @@ def _files(workspace: Workspace) -> dict[str, str | None]:
     return {post: hashes.get(post) for post in workspace.keys("labels")}
 
 
-def _computed(workspace: Workspace, table: str) -> dict[str, str]:
-    """The hash of the photo behind each post's rows, of those that count; a part holds both orientations."""
-    plain = feature_rows.in_force(workspace, table) & ~pc.field("flipped")
-    rows = workspace.read(table, ["post_id", "sha256"], where=plain)
+def _computed(workspace: Workspace, table: str, flipped: bool = False) -> dict[str, str]:
+    """The hash of the photo behind each post's rows, of those that count in an orientation.
+
+    No row is mirrored alone: where there are mirrored ones, a part holds both.
+    """
+    one_a_post = feature_rows.in_force(workspace, table) & (pc.field("flipped") == flipped)
+    rows = workspace.read(table, ["post_id", "sha256"], where=one_a_post)
     return dict(zip(rows["post_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
 
 
@@ -279,15 +290,17 @@ def _copy(workspace: Workspace, table: str, copies: Mapping[str, str], commit: C
 
 
 def _with_rows(workspace: Workspace, table: str, condition: pc.Expression) -> list[str]:
-    """The table's files that hold rows of which a condition on post and recipe is true."""
+    """The table's files that hold rows of which a condition on the key is true."""
     return [
         file
         for file in workspace.files(table)
-        if workspace.read_file(file, ["post_id", "recipe"]).filter(condition).num_rows
+        if workspace.read_file(file, ["post_id", "flipped", "recipe"]).filter(condition).num_rows
     ]
 
 
-def _extract(context: StageContext, backbone: Backbone, job: Job, todo: set[str]) -> ray.data.Dataset:
+def _extract(
+    context: StageContext, backbone: Backbone, job: Job, todo: set[str]
+) -> Iterator[Mapping[str, Any]]:
     """Entries of Parquet parts as they are written, in no particular order."""
     import ray
     from ray.data import ActorPoolStrategy
@@ -304,15 +317,22 @@ def _extract(context: StageContext, backbone: Backbone, job: Job, todo: set[str]
     context.progress.note(
         f"features: {pool.size} x {backbone.name} on {where}, {job.precision}, {backbone.weights} weights"
     )
-    return photo_stream.units(context.workspace, todo, "photos -> features").map_batches(
+    reference = ray.put(backbone)
+    del backbone
+    turns = photo_stream.in_turns(
+        context.workspace, todo, "photos -> features", pool.size, UNITS_PER_PART
+    ).map_batches(
         ExtractFeatures,
-        fn_constructor_args=(ray.put(backbone), pool, context.workspace, job),
+        fn_constructor_args=(reference, pool, context.workspace, job),
         batch_format="pyarrow",
-        batch_size=max(1, min(UNITS_PER_PART, len(todo) // (PHOTOS_PER_TURN * pool.size))),
-        compute=ActorPoolStrategy(size=pool.size),
+        batch_size=None,
+        compute=ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=2),
         num_cpus=pool.num_cpus,
         num_gpus=pool.num_gpus or None,
     )
+    # Without prefetching: it hands over an entry only when the next one is there.
+    for entries in turns.iter_batches(batch_format="pyarrow", batch_size=None, prefetch_batches=0):
+        yield from entries.to_pylist()
 
 
 def _fixed_size_lists(values: NDArray[np.float32]) -> pa.Array:

@@ -1,8 +1,8 @@
 """Stage followers: how many followers the account of every post has.
 
-Reads posts; writes users, a row an account. A token actor per token (`actors/tokens.py`) looks users
-up, the driver hands out the work (`actors/dispatch.py`) and commits what came back every few seconds,
-so a killed run repeats what was under way and not yet committed, nothing else.
+Reads posts; writes users, a row an account. Token actors (`actors/tokens.py`), one a token where these
+are not too many, look users up; the driver hands out the work (`actors/dispatch.py`) and commits what came
+back every few seconds, so a killed run repeats what was under way and not yet committed, nothing else.
 
 Private and deleted accounts are rows with their status. So are look-ups that failed after every
 attempt (`failed`): running again leaves them alone, `--force followers` asks for everybody anew.
@@ -15,14 +15,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from operator import attrgetter
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.dispatch import TokenPool
-from actors.tokens import Answer, TokenOptions
-from raylike import source, tokens
+from actors.packing import describe, plan_processes
+from actors.slots import Answer
+from actors.tokens import TokenOptions
+from raylike import cluster, source, tokens
 from raylike.errors import InputDataError, ServiceUnavailable
 from raylike.forecast import forecast
 from raylike.providers import Connection
@@ -100,13 +102,16 @@ def _look_up(context: StageContext, missing: pa.Array, batch_size: int) -> tuple
     settings = context.settings
     credentials = tokens.load(settings.source)
     endpoint = source.endpoint(settings)
+    n_tokens = len(credentials)
+    processes = plan_processes(n_tokens, cluster.cpus(), settings.collect.tokens_per_actor)
     expected = forecast(
-        len(missing), batch_size, len(credentials), source.limits(settings), settings.collect.in_flight
+        len(missing), batch_size, n_tokens, source.limits(settings), settings.collect.in_flight
     )
-    context.progress.note(f"{len(missing):,} users to look up: {expected}")
+    packed = describe(n_tokens, processes)
+    context.progress.note(f"{len(missing):,} users to look up: {expected}; tokens {packed}")
     options = TokenOptions(
         in_flight=settings.collect.in_flight,
-        tokens_per_actor=settings.collect.tokens_per_actor,
+        processes=processes,
         items_per_hit=batch_size,
         stage="followers",
     )
@@ -143,7 +148,8 @@ class _Rows:
 
     def __init__(self, context: StageContext) -> None:
         self._context = context
-        self._rows: list[dict[str, Any]] = []
+        self._users: list[User] = []
+        self._moments: list[datetime] = []
         self._given_up: list[tuple[str, str]] = []
         self._causes: Counter[str] = Counter()
         self._answered = 0
@@ -166,7 +172,7 @@ class _Rows:
         elif len(self._given_up) >= FAILURES_IN_A_ROW:
             raise self._silence()
         late = time.monotonic() - self._committed_at >= COMMIT_EVERY_S
-        if late or len(self._rows) >= COMMIT_EVERY_ROWS:
+        if late or len(self._users) >= COMMIT_EVERY_ROWS:
             self.commit()
 
     def finish(self) -> None:
@@ -177,12 +183,11 @@ class _Rows:
 
     def commit(self) -> None:
         """Write the rows that have come in."""
-        if self._rows:
-            rows = pa.Table.from_pylist(self._rows, USERS.schema)
+        if self._users:
             write = self._context.workspace.write if self._replaces else self._context.workspace.append
-            write("users", rows, self._context.commit.partial())
+            write("users", _table(self._users, self._moments), self._context.commit.partial())
             self._replaces = False
-            self._rows = []
+            self._users, self._moments = [], []
         self._committed_at = time.monotonic()
 
     def notes(self) -> tuple[str, ...]:
@@ -196,8 +201,8 @@ class _Rows:
         self._given_up = []
 
     def _take(self, users: Sequence[User]) -> None:
-        looked_up_at = datetime.now(UTC)
-        self._rows += [{**vars(user), "looked_up_at": looked_up_at} for user in users]
+        self._users += users
+        self._moments += [datetime.now(UTC)] * len(users)
         failed = sum(user.status == FAILED for user in users)
         self._context.progress.advance(len(users), **({"failed": failed} if failed else {}))
 
@@ -209,6 +214,18 @@ class _Rows:
             source.base_url or source.name,
             "run the same command again later: it goes on where it was",
         )
+
+
+def _table(users: Sequence[User], looked_up_at: Sequence[datetime]) -> pa.Table:
+    """Rows of the table `users`."""
+    columns = [
+        looked_up_at if name == "looked_up_at" else list(map(attrgetter(name), users))
+        for name in USERS.schema.names
+    ]
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, USERS.schema, strict=True)],
+        schema=USERS.schema,
+    )
 
 
 def _report(context: StageContext, rows_in: int, notes: tuple[str, ...]) -> StageReport:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from actors.outcomes import Credential, Reply
 from actors.rotation import Rotation
 from raylike import source, tokens
+from raylike.commits import Commit
 from raylike.errors import ConfigError, InputDataError
 from raylike.event_loop import run_to_end
 from raylike.forecast import forecast
@@ -28,7 +29,6 @@ from raylike.providers import Connection
 from raylike.providers.base import Reading
 from raylike.stage import StageContext, StageReport
 from raylike.tables import POSTS, READINGS
-from raylike.workspace import Commit
 
 COMMIT_EVERY_S = 5.0
 COUNTS = ("likes", "comments")

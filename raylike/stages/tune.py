@@ -1,9 +1,9 @@
-"""Stage tune: Ray Tune searches learning rate and weight decay for fine-tuning.
+"""Stage tune: Ray Tune searches the settings of fine-tuning; linear models say what a network has to beat.
 
-Reads labels and images; writes trials. The first trial is the setting of `finetune` itself, the others
-are drawn log-uniformly. Trials are judged by AP on the validation fold, and ASHA (Li et al., MLSys 2020)
-stops the weak ones early; test photos play no part. A killed search goes on with the trials that it had
-not finished.
+Reads labels, images and features; writes trials. The first trial is the setting of `finetune` itself, the
+others are Optuna's. Trials are judged by AP on the validation fold, and ASHA (Li et al., MLSys 2020) stops
+the weak ones early; test photos play no part. A killed search goes on with the trials that it had not
+finished. `finetune --from-tune` trains with the settings of the best trial.
 
 With more than one trial at once, which ones ASHA stops depends on which is first: on a CPU the trials
 therefore run one by one, each on all cores, which is as fast and gives the same table every time.
@@ -12,20 +12,22 @@ therefore run one by one, each on all cores, which is as fast and gives the same
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs
 
 from raylike import cluster
-from raylike.config import FinetuneSettings, Settings, TuneSettings
+from raylike.config import Settings, TuneSettings
 from raylike.errors import StageError
-from raylike.learning import learning_set
+from raylike.learning import learning_set, linear_trials, search_space
 from raylike.learning.photos import Photos
 from raylike.progress import Progress
 from raylike.stage import StageContext, StageReport
 from raylike.tables import TRIALS
-from raylike.vision import backbones
+from raylike.vision import loading
 from raylike.vision.backbones import Backbone
 from raylike.workspace import Workspace
 
@@ -39,36 +41,47 @@ THREADS = 8
 
 
 def run(context: StageContext) -> StageReport:
-    """Search, and write one row a trial; the note gives the best setting.
+    """Search, and write one row a trial; the notes give the best settings and what linear models reach.
 
     Raises
     ------
-    StageError : for a part with one class, or if no trial came to a result
+    InputDataError : for a part with one class
+    StageError : if no trial came to a result
     ConfigError : for a GPU that is not there
     """
-    workspace, settings = context.workspace, learning_set.with_alexnet(context.settings)
+    workspace, settings = context.workspace, context.settings
     photos = learning_set.read(workspace)
     n_gpus = cluster.gpus(settings.device)
     chosen = settings.features
-    backbone = backbones.load(
+    backbone = loading.load(
         chosen.backbone, chosen.weights, settings.seed, chosen.allow_random, chosen.weights_file
     )
     folder = f"models/tune/run-{context.commit.digest}"
     if not context.resume:
         workspace.delete_folder(folder)
+        workspace.make(TRIALS, context.commit.partial())
         workspace.write("trials", TRIALS.empty(), context.commit.partial())
-    context.progress.expect(settings.tune.trials, "trials")
-    rows = _search(context, settings, folder, photos, backbone, n_gpus)
-    if not rows:
+    n_network = settings.tune.trials if "network" in settings.tune.models else 0
+    n_linear = linear_trials.count(settings) if "linear" in settings.tune.models else 0
+    context.progress.expect(n_network + n_linear, "trials")
+    networks = _search(context, settings, folder, photos, backbone, n_gpus) if n_network else []
+    if n_network and not networks:
         raise StageError("no trial came to a result", "tune", "search lower learning rates: tune.lr_high")
+    linears = []
+    if n_linear:
+        for row in linear_trials.run(workspace, settings, photos, backbone.weights, n_network):
+            linears.append(row)
+            context.progress.advance()
+    rows = networks + linears
     workspace.write("trials", pa.Table.from_pylist(rows, schema=TRIALS.schema), context.commit)
     workspace.delete_folder(folder)
-    failed = settings.tune.trials - len(rows)
+    failed = n_network - len(networks)
     return StageReport(
-        settings.tune.trials,
+        n_network + n_linear,
         len(rows),
+        skipped={"no features": n_linear - len(linears)} if len(linears) < n_linear else {},
         failed={"no result": failed} if failed else {},
-        notes=_notes(rows, backbone),
+        notes=_notes(networks, linears, backbone),
     )
 
 
@@ -84,9 +97,10 @@ def _search(
     n_gpus: int,
 ) -> list[dict[str, Any]]:
     """Run the trials that are still to run; rows of `trials`, in order of their start."""
+    # Ray's own files of each trial: the table has what they say, and the folder goes when it is written.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.basic_variant import BasicVariantGenerator
 
     chosen: TuneSettings = settings.tune
     n_cpus = cluster.cpus()
@@ -114,22 +128,14 @@ def _search(
     else:
         tuner = tune.Tuner(
             trainable,
-            param_space={
-                "lr": tune.loguniform(chosen.lr_low, chosen.lr_high),
-                "weight_decay": tune.loguniform(chosen.weight_decay_low, chosen.weight_decay_high),
-            },
+            param_space=_space(settings),
             tune_config=tune.TuneConfig(
                 metric="validation_ap",
                 mode="max",
                 num_samples=chosen.trials,
+                max_concurrent_trials=at_once,
                 reuse_actors=True,
-                search_alg=BasicVariantGenerator(
-                    points_to_evaluate=[
-                        {"lr": settings.finetune.lr, "weight_decay": settings.finetune.weight_decay}
-                    ],
-                    max_concurrent=at_once,
-                    random_state=settings.seed,
-                ),
+                search_alg=_searcher(settings),
                 scheduler=ASHAScheduler(max_t=LOOKS, grace_period=1, reduction_factor=REDUCTION),
             ),
             run_config=tune.RunConfig(
@@ -144,15 +150,51 @@ def _search(
     results = tuner.fit()
     if restored:
         context.progress.advance(len(results))
-    rows = [_row(result.metrics, chosen) for result in results if LOOKED in (result.metrics or {})]
-    return sorted(rows, key=lambda row: row["trial"])
+    return [
+        _row(trial, result.metrics, chosen)
+        for trial, result in enumerate(results)
+        if LOOKED in (result.metrics or {})
+    ]
+
+
+def _space(settings: Settings) -> dict[str, Any]:
+    from ray import tune
+
+    ranges = search_space.ranges(settings.tune).items()
+    choices = search_space.choices(settings.tune, settings.finetune).items()
+    return {
+        **{name: tune.loguniform(low, high) for name, (low, high) in ranges},
+        **{name: tune.choice(values) for name, values in choices},
+    }
+
+
+def _searcher(settings: Settings) -> Any:
+    """Proposes trials by what earlier ones have shown, or at random; from the seed."""
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A setting of `finetune` outside the ranges is tried as it is.
+    warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
+    samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+    return OptunaSearch(
+        sampler=samplers[settings.tune.search](seed=settings.seed),
+        points_to_evaluate=[search_space.own(settings.finetune)],
+    )
 
 
 def _listener(progress: Progress) -> Any:
-    """Counts trials as they end."""
+    """Says how trials stand, and counts them as they end."""
     from ray.tune import Callback
 
     class Listener(Callback):  # type: ignore[misc]  # Ray is not followed by mypy
+        best = 0.0
+
+        def on_trial_result(self, *_: Any, result: dict[str, Any], **__: Any) -> None:
+            self.best = max(self.best, result["best"])
+            progress.state(f"AP {result['validation_ap']:.3f}, best {self.best:.3f}")
+            progress.advance(0)
+
         def on_trial_complete(self, *_: Any, **__: Any) -> None:
             progress.advance()
 
@@ -166,7 +208,7 @@ def _listener(progress: Progress) -> Any:
 
 
 def run_trial(
-    config: dict[str, float],
+    config: dict[str, Any],
     *,
     workspace: Workspace,
     photos: Photos,
@@ -178,22 +220,28 @@ def run_trial(
     import torch
     from ray import tune
 
+    from actors.metrics import StageMetrics, TrainingMetrics
     from raylike.learning.finetune import FineTuning
 
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen: FinetuneSettings = settings.finetune.model_copy(
-        update={"lr": config["lr"], "weight_decay": config["weight_decay"]}
-    )
+    iterations = settings.tune.iterations
+    chosen = search_space.applied(settings.finetune, config, iterations=iterations)
     tail, material, _ = learning_set.prepare(
         workspace, photos, backbone, chosen, seed=settings.seed, device=device
     )
     tuning = FineTuning(tail, chosen, seed=settings.seed, device=device)
-    iterations = settings.tune.iterations
+    steps, training = StageMetrics("tune"), TrainingMetrics("tune")
     best = 0.0
     try:
-        for look in tuning.train(material, iterations, math.ceil(iterations / LOOKS)):
+        for look in tuning.train(
+            material,
+            iterations,
+            math.ceil(iterations / LOOKS),
+            after_step=lambda: steps.done(chosen.batch_size),
+        ):
             best = max(best, look.validation_ap)
+            training.looked(look.loss, look.validation_ap)
             tune.report({LOOKED: look.iteration, "validation_ap": look.validation_ap, "best": best})
     except StageError:  # the loss is not a number: this setting is bad, and ends here
         tune.report({LOOKED: tuning.iteration, "validation_ap": 0.0, "best": best})
@@ -202,11 +250,11 @@ def run_trial(
 # Writing
 
 
-def _row(metrics: dict[str, Any], chosen: TuneSettings) -> dict[str, Any]:
+def _row(trial: int, metrics: dict[str, Any], chosen: TuneSettings) -> dict[str, Any]:
     return {
-        "trial": int(metrics["trial_id"].rpartition("_")[2]),
-        "lr": metrics["config"]["lr"],
-        "weight_decay": metrics["config"]["weight_decay"],
+        "trial": trial,
+        "model": search_space.NETWORK,
+        **metrics["config"],
         "iterations": metrics[LOOKED],
         "validation_ap": metrics["validation_ap"],
         "best_validation_ap": metrics["best"],
@@ -215,11 +263,26 @@ def _row(metrics: dict[str, Any], chosen: TuneSettings) -> dict[str, Any]:
     }
 
 
-def _notes(rows: list[dict[str, Any]], backbone: Backbone) -> tuple[str, ...]:
-    best = max(rows, key=lambda row: row["best_validation_ap"])
-    line = (
-        f"best of {len(rows)} trials: lr {best['lr']:.2g}, weight decay {best['weight_decay']:.2g}, "
-        f"validation AP {best['best_validation_ap']:.3f}; "
-        f"finetune's own setting: {rows[0]['best_validation_ap']:.3f}"
-    )
-    return (backbone.note, line) if backbone.note else (line,)
+def _notes(
+    networks: list[dict[str, Any]], linears: list[dict[str, Any]], backbone: Backbone
+) -> tuple[str, ...]:
+    lines = [backbone.note] if backbone.note else []
+    best = search_space.best(networks)
+    if best is not None:
+        told = ", ".join(
+            f"{name.replace('_', ' ')} {best[name]:.2g}" if name in search_space.RANGES else
+            f"{name.replace('_', ' ')} {best[name]}"
+            for name in search_space.VARIED
+        )  # fmt: skip
+        own = next((f"{row['best_validation_ap']:.3f}" for row in networks if row["trial"] == 0), "no result")
+        lines.append(
+            f"best of {len(networks)} trials: {told}: validation AP {best['best_validation_ap']:.3f}; "
+            f"finetune's own setting: {own}"
+        )
+    if linears:
+        linear = max(linears, key=lambda row: row["best_validation_ap"])
+        lines.append(
+            f"best linear model on the same photos: {linear['model']}, C {linear['c']:g}: "
+            f"validation AP {linear['best_validation_ap']:.3f}"
+        )
+    return tuple(lines)

@@ -51,7 +51,15 @@ def central_square(photo: Bytes, side_px: int = SQUARE_PX) -> NDArray[np.uint8] 
     picture = decode(photo, at_least_px=math.ceil(side_px * longest / max(1, shortest)))
     if picture is None:
         return None
-    square = centre(picture.pixels, min(picture.pixels.shape[:2]))
+    return _scaled(centre(picture.pixels, min(picture.pixels.shape[:2])), side_px)
+
+
+def framed(square: NDArray[np.uint8], square_px: int, input_px: int) -> NDArray[np.uint8]:
+    """What a network sees of a square part (side, side, 3) of a photo, were that part the photo."""
+    return centre(_scaled(square, square_px), input_px)
+
+
+def _scaled(square: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     # Below a factor of two, linear interpolation misses no pixel; area averaging is slower.
     method = cv2.INTER_AREA if square.shape[0] >= 2 * side_px else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(square, (side_px, side_px), interpolation=method), np.uint8)

@@ -15,14 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from raylike.vision.sniff import Bytes, Header, scans, sniff
+from raylike.vision.sniff import Bytes, Header, has_too_many_scans, sniff
 
 MAX_PIXELS = 50_000_000
 """Larger pictures are not decoded: 150 MB as RGB. The download's default limit is the same."""
-
-MAX_SCANS = 500
-"""A progressive JPEG with more is refused: a few bytes a scan can keep a decoder busy for hours. The
-bound is the one that libjpeg-turbo advises; ordinary files have about 10."""
 
 REDUCED = (8, 4, 2)
 """Divisors that OpenCV can decode by, strongest first."""
@@ -80,7 +76,7 @@ def decode(
     header = sniff(data)
     if header is None or header.width * header.height > max_pixels:
         return None
-    if header.progressive and scans(data) > MAX_SCANS:
+    if has_too_many_scans(data, header):
         return None
     divisor = _divisor(header, at_least_px)
     try:

@@ -1,26 +1,21 @@
 """Networks as torch layers, and the parts of them that turn photos into features.
 
-AlexNet's layers are written out here, named as torchvision names them, so that a worker imports torch
-alone: torchvision costs every process 6 s more. All others come from `zoo.py`.
-
-Knows torch. Knows nothing of where weights or photos come from.
+Knows torch, and `alexnet.py` and `zoo.py`, which know the layers of each network. Knows nothing of where
+weights or photos come from.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from raylike.tables import FEATURE_LAYERS
-from raylike.vision.backbones import POOL5, Backbone, Framing, Precision, State
-
-ALEXNET_ALIASES = {"fc6": "classifier.2", "fc7": "classifier.5"}
-"""The study's names of layers, which are Caffe's: after ReLU."""
+from raylike.vision import alexnet, zoo
+from raylike.vision.backbones import Backbone, Framing, Precision, State
 
 EQUAL_ROWS = 32
 """Rows that fully connected layers are given at a time, never fewer: see `equal_batches`."""
@@ -31,44 +26,20 @@ def build(backbone: Backbone) -> nn.Sequential:
 
     The layers share the backbone's arrays: clone what is to be trained.
     """
-    network = _alexnet_layers()
+    network = alexnet.layers()
     network.load_state_dict(_tensors(backbone.state), assign=True)
     return network
 
 
-def _alexnet_layers() -> nn.Sequential:
-    """AlexNet without weights."""
-    with torch.device("meta"):  # no memory and no random draws for weights that are replaced at once
-        return nn.Sequential(
-            OrderedDict(
-                features=nn.Sequential(
-                    nn.Conv2d(3, 64, kernel_size=11, stride=4, padding=2),
-                    nn.ReLU(inplace=True),
-                    nn.MaxPool2d(kernel_size=3, stride=2),
-                    nn.Conv2d(64, 192, kernel_size=5, padding=2),
-                    nn.ReLU(inplace=True),
-                    nn.MaxPool2d(kernel_size=3, stride=2),
-                    nn.Conv2d(192, 384, kernel_size=3, padding=1),
-                    nn.ReLU(inplace=True),
-                    nn.Conv2d(384, 256, kernel_size=3, padding=1),
-                    nn.ReLU(inplace=True),
-                    nn.Conv2d(256, 256, kernel_size=3, padding=1),
-                    nn.ReLU(inplace=True),
-                    nn.MaxPool2d(kernel_size=3, stride=2),
-                ),
-                avgpool=nn.AdaptiveAvgPool2d(6),
-                flatten=nn.Flatten(),
-                classifier=nn.Sequential(
-                    nn.Dropout(),
-                    nn.Linear(POOL5, 4096),
-                    nn.ReLU(inplace=True),
-                    nn.Dropout(),
-                    nn.Linear(4096, 4096),
-                    nn.ReLU(inplace=True),
-                    nn.Linear(4096, 1000),
-                ),
-            )
-        )
+def assembled(backbone: Backbone) -> nn.Module:
+    """Any network with its weights, from (N, 3, side, side) to (N, classes); AlexNet's are shared arrays."""
+    if backbone.name == "alexnet":
+        return build(backbone)
+    network = zoo.build(backbone.name)
+    tensors = _tensors(backbone.state)
+    for key, own in network.state_dict().items():
+        own.copy_(tensors[key])
+    return network
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
@@ -92,7 +63,7 @@ class Normalise(nn.Module):
 
     def forward(self, photos_NHWC: Tensor) -> Tensor:
         """Normalise with the mean and standard deviation of the photos the network was trained on."""
-        return photos_NHWC.permute(0, 3, 1, 2).float() * self.scale - self.shift
+        return photos_NHWC.permute(0, 3, 1, 2).to(torch.float32, copy=True).mul_(self.scale).sub_(self.shift)
 
 
 class Extractor(Protocol):
@@ -121,13 +92,6 @@ def widths(backbone: Backbone) -> dict[str, int]:
     with torch.inference_mode():
         seen = LayerTaps(backbone).look(torch.zeros((1, side, side, 3), dtype=torch.uint8))
     return {layer: values.shape[1] for layer, values in seen.items()}
-
-
-def check_alexnet_layers(layers: Sequence[str]) -> None:
-    """Raise `ConfigError`, naming the nearest, for a layer that AlexNet does not have."""
-    from raylike.vision import zoo
-
-    zoo.check_layers(_alexnet_layers(), layers, others=tuple(FEATURE_LAYERS["alexnet"]))
 
 
 class FeatureExtractor(nn.Module):
@@ -161,20 +125,12 @@ class LayerTaps(nn.Module):
 
     def __init__(self, backbone: Backbone, precision: Precision = "fp32") -> None:
         super().__init__()
-        from raylike.vision import zoo
-
-        if backbone.name == "alexnet":
-            self.network: nn.Module = build(backbone)
-        else:
-            self.network = zoo.build(backbone.name)
-            tensors = _tensors(backbone.state)
-            for key, own in self.network.state_dict().items():
-                own.copy_(tensors[key])
+        self.network = assembled(backbone)
         self.network.to(memory_format=torch.channels_last)
         self.normalise = Normalise(backbone.framing)
         self._layers = backbone.layers
         self._seen: dict[str, Tensor] = {}
-        aliases = ALEXNET_ALIASES if backbone.name == "alexnet" else {}
+        aliases = alexnet.ALIASES if backbone.name == "alexnet" else {}
         for layer in self._layers:
             zoo.tap(self.network, aliases.get(layer, layer), self._keeper(layer))
         self._dtype = _as(self, precision)

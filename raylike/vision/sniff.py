@@ -25,6 +25,10 @@ JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 JPEG_START_OF_SCAN = 0xDA
 JPEG_END_OF_IMAGE = b"\xff\xd9"
 
+MAX_SCANS = 500
+"""A progressive JPEG with more is refused: a few bytes a scan can keep a decoder busy for hours. The
+bound is the one that libjpeg-turbo advises; ordinary files have about 10."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -65,7 +69,7 @@ def is_complete(data: Bytes, header: Header) -> bool:
 
     What follows the end (padding, a second picture) is no fault.
     """
-    raw = bytes(memoryview(data))
+    raw = data if isinstance(data, bytes) else bytes(data)
     if header.format == "jpeg":
         # In a scan the byte FF is always followed by 00 or a restart marker, so the marker is no chance
         # hit; the search starts there because an EXIF thumbnail has an end marker of its own.
@@ -81,7 +85,13 @@ def scans(data: Bytes) -> int:
 
     Each costs the decoder a pass over all pixels, however few bytes it takes in the file.
     """
-    return bytes(memoryview(data)).count(bytes((0xFF, JPEG_START_OF_SCAN)))
+    raw = data if isinstance(data, bytes) else bytes(data)
+    return raw.count(bytes((0xFF, JPEG_START_OF_SCAN)))
+
+
+def has_too_many_scans(data: Bytes, header: Header) -> bool:
+    """Whether the file is a progressive JPEG of more than `MAX_SCANS` scans."""
+    return header.progressive and scans(data) > MAX_SCANS
 
 
 def _jpeg(view: memoryview) -> Header | None:

@@ -4,7 +4,7 @@
 on a network that swallows packets. This keeps its folder and its file names, so that either finds
 what the other fetched.
 
-Knows files and HTTPS. Knows nothing of networks.
+Knows files and HTTPS. Of networks, only that theirs are tensors with names and shapes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import URLError
+
+from numpy.typing import NDArray
 
 from raylike.errors import ConfigError, InputDataError
 
@@ -56,6 +58,11 @@ def folder() -> Path:
     return Path(torch_home).expanduser() / "hub" / "checkpoints"
 
 
+def cached(file: WeightFile) -> Path:
+    """Where it is on this machine, or will be."""
+    return folder() / file.name
+
+
 def fetch(file: WeightFile) -> Path:
     """The file on this machine, with the right hash; downloaded if need be.
 
@@ -63,7 +70,7 @@ def fetch(file: WeightFile) -> Path:
     ------
     OSError : if it is not there and the server does not answer, or answers with something else
     """
-    path = folder() / file.name
+    path = cached(file)
     if path.is_file() and sha256(path).startswith(file.sha256):
         return path
     answer = _open(file.url)
@@ -105,6 +112,27 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(loaded, Mapping) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         raise InputDataError("holds something else than tensors by name", str(path), SAVE_HINT)
     return dict(loaded)
+
+
+def checked(
+    tensors: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]], name: str, path: Path
+) -> dict[str, NDArray[Any]]:
+    """The tensors of a file as arrays, if their names and shapes are those of the network `name`.
+
+    Raises
+    ------
+    InputDataError : naming the first difference
+    """
+    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    for key in [*expected, *found]:
+        if found.get(key) != expected.get(key):
+            has = f"{key} is {_shape(found.get(key))}, where {name} has {_shape(expected.get(key))}"
+            raise InputDataError(f"holds another network than {name}: {has}", str(path))
+    return {key: (t.float() if t.is_floating_point() else t).numpy() for key, t in tensors.items()}
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape)) or "a number"
 
 
 def _safetensors(path: Path) -> Any:

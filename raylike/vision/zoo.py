@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from raylike.errors import ConfigError
 from raylike.tables import EMBEDDING
 from raylike.vision import weight_files
-from raylike.vision.backbones import PRETRAINED, RANDOM, Framing, State, checked
+from raylike.vision.backbones import PRETRAINED, RANDOM, Framing, State
 
 TIMM = "timm:"
 HUB = "https://huggingface.co"
@@ -88,7 +88,8 @@ def load(
     state = network.state_dict()
     if weights not in (PRETRAINED, RANDOM) and weights_file is not None:
         expected = {key: tuple(tensor.shape) for key, tensor in state.items()}
-        return checked(weight_files.read(weights_file), expected, name, weights_file), framing(name)
+        own = weight_files.checked(weight_files.read(weights_file), expected, name, weights_file)
+        return own, framing(name)
     return {key: tensor.numpy() for key, tensor in state.items()}, framing(name)
 
 
@@ -131,14 +132,15 @@ def check_layers(network: nn.Module, layers: Sequence[str], others: Sequence[str
 def tap(network: nn.Module, layer: str, seen: Callable[[Tensor], None]) -> None:
     """Have `seen` called with what a layer gives, or for `embedding` with what the last layer is given."""
     if layer == EMBEDDING:
-        _last(network).register_forward_pre_hook(lambda _, given: seen(given[0]))
+        network.get_submodule(last_layer(network)).register_forward_pre_hook(lambda _, given: seen(given[0]))
     else:
         network.get_submodule(layer).register_forward_hook(lambda *call: seen(call[2]))
 
 
-def _last(network: nn.Module) -> nn.Module:
+def last_layer(network: nn.Module) -> str:
     """The layer that gives the classes: the last with weights, as all these networks are written."""
-    return [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    layers = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return str(layers[-1])
 
 
 def _trained(name: str) -> nn.Module:

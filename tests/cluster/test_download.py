@@ -18,13 +18,14 @@ import pytest
 from aiohttp import web
 
 from actors.downloads import DownloadOptions, WorkerDied, download
+from raylike.commits import Commit
 from raylike.config import Settings, resolve
 from raylike.errors import CannotWrite, InputDataError, ServiceUnavailable
 from raylike.progress import Silence
 from raylike.stage import StageContext, StageReport
 from raylike.stages import download as stage
 from raylike.tables import COHORT, POSTS
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.hostile_files import FILES, STATUS
 from tests.pictures import photo
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from raylike.commits import Commit
 from raylike.config import FacesSettings, resolve
 from raylike.errors import ServiceUnavailable
 from raylike.progress import Silence
@@ -20,7 +21,7 @@ from raylike.tables import COHORT, FACES, IMAGES
 from raylike.vision import detectors
 from raylike.vision.detectors import Model, haar
 from raylike.vision.detectors.base import DetectorKind
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.pictures import photo
 from tests.unit.stages.learning_workspace import NOW
 

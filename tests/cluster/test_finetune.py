@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
-from raylike.errors import ConfigError, StageError
+from raylike.errors import ConfigError, InputDataError, StageError
+from raylike.models.files import load_model
 from raylike.stage import StageContext
 from raylike.stages import finetune
 from raylike.stages.finetune import worker
@@ -21,11 +23,15 @@ from tests.unit.stages.learning_workspace import context
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
-def finetune_context(path: Path, **settings: Any) -> StageContext:
+def finetune_context(path: Path, backbone: str = "alexnet", **settings: Any) -> StageContext:
     chosen = {"trainable": "head", "iterations": 6, "evaluate_every": 2, "batch_size": 8, **settings}
-    return context(
-        path, "finetune", features={"weights": "random"}, finetune=chosen, classify={"resamples": 100}
-    )
+    features = {"weights": "random", "backbone": backbone}
+    return context(path, "finetune", features=features, finetune=chosen, classify={"resamples": 100})
+
+
+def streamed_context(path: Path) -> StageContext:
+    """All layers of a small network, so that Ray Data makes its photos ready."""
+    return finetune_context(path, "timm:test_resnet", trainable="all", evaluate_every=3)
 
 
 @pytest.mark.usefixtures("ray_local")
@@ -39,7 +45,9 @@ def test_it_learns_scores_and_keeps_the_best_network(workspace_path: Path) -> No
     assert results.loc["test", "n"] == results.loc["cross-validation", "n"] == 8
     assert workspace.rows("finetune_predictions") == 16
     assert workspace.table("curves").to_pandas()["iteration"].tolist() == [5, 10, 15, 20]
-    assert Path(workspace.artifact("models", "finetune", "model.pt")).is_file()
+    network, framing = load_model(workspace.artifact("models", "finetune"), backbone="alexnet")
+    assert network(torch.zeros(1, framing.input_px, framing.input_px, 3, dtype=torch.uint8)).shape == (1, 2)
+    assert "random weights" in Path(workspace.artifact("models", "finetune", "README.md")).read_text()
     assert not list(Path(workspace.artifact("models", "finetune")).glob("run-*"))
 
 
@@ -49,15 +57,15 @@ def test_a_run_ended_midway_goes_on_from_its_last_state(
 ) -> None:
     write_photos(workspace_path)
     write_photos(tmp_path / "undisturbed")
-    expected = finetune_context(tmp_path / "undisturbed")
+    expected = streamed_context(tmp_path / "undisturbed")
     finetune.run(expected)
     monkeypatch.setattr(finetune, "Job", _saves_at_every_look)
     monkeypatch.setattr(finetune, "train_worker", _dies_at_iteration_4)
     monkeypatch.setattr(finetune, "MAX_FAILURES", 0)
     with pytest.raises(StageError, match="goes on where it ended"):
-        finetune.run(finetune_context(workspace_path))
+        finetune.run(streamed_context(workspace_path))
     monkeypatch.setattr(finetune, "train_worker", worker.train_worker)
-    finetune.run(replace(finetune_context(workspace_path), resume=True))
+    finetune.run(replace(streamed_context(workspace_path), resume=True))
     for table, changing in (("finetune_predictions", []), ("curves", ["photos_per_s"])):
         keys = [(name, "ascending") for name in TABLES[table].key]
         ours, theirs = (
@@ -73,7 +81,7 @@ def _saves_at_every_look(*args: Any, **options: Any) -> worker.Job:
 
 
 def _dies_at_iteration_4(config: dict[str, Any]) -> None:
-    """Stands for a machine that goes away: the process ends as the third look begins."""
+    """Stands for a machine that goes away: the process ends between two looks."""
     import os
 
     from raylike.learning import finetune as learning
@@ -107,7 +115,7 @@ def test_a_gpu_that_is_not_there_is_a_setting_that_is_wrong(workspace_path: Path
 @pytest.mark.parametrize("label", [0, 1])
 def test_photos_of_one_kind_teach_nothing(workspace_path: Path, label: int) -> None:
     write_photos(workspace_path, labels=[label] * 32)
-    with pytest.raises(StageError, match=r"only (good|bad) photos"):
+    with pytest.raises(InputDataError, match=r"only (good|bad) photos"):
         finetune.run(finetune_context(workspace_path))
 
 

@@ -11,13 +11,14 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from raylike.commits import Commit
 from raylike.config import CollectSettings, Settings, SourceSettings
 from raylike.errors import CredentialsError, InputDataError, ServiceUnavailable, TryAgainLater
 from raylike.progress import Silence
 from raylike.stage import StageContext
 from raylike.stages import followers
 from raylike.tables import POSTS
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.unit.providers.v1_server import TOKEN, V1Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_local")]

@@ -17,8 +17,9 @@ from urllib.request import urlopen
 import pytest
 import ray
 
-from actors.metrics import Forecast, StageMetrics
-from actors.tokens import Answer, Meters
+from actors.metrics import Forecast, StageMetrics, TrainingMetrics
+from actors.slots import Answer
+from actors.tokens import Meters
 
 PROMETHEUS = shutil.which("prometheus")
 
@@ -41,14 +42,18 @@ class Working:
         self._stage = StageMetrics("followers")
         self._forecast = Forecast("followers", 1000)
         self._meters = Meters("followers")
+        self._training = TrainingMetrics("finetune")
         self._token = SECRET
 
     def work(self) -> None:
         self._stage.done(2)
         self._stage.failed("gone")
         self._forecast.done(2)
+        self._training.looked(0.6, 0.7)
         self._meters.record(
-            Answer("friend", asked=1, hits=1, waited_s=0.1, wait_s=2.0), remaining=7, host_is_down=False
+            Answer("friend", asked=1, hits=1, waited_s=0.1, wait_s=2.0, errors={"timeout": 1}),
+            remaining=7,
+            host_is_down=False,
         )
 
 

@@ -18,7 +18,8 @@ from actors.budget import Limit
 from actors.dispatch import TokenPool
 from actors.outcomes import AllUsedUp, Credential, NoTokenLeft
 from actors.paced import Backoff
-from actors.tokens import NAMESPACE, Answer, TokenOptions
+from actors.slots import Answer
+from actors.tokens import NAMESPACE, TokenOptions
 from raylike.providers import Connection, Endpoint
 from tests.unit.providers.v1_server import TOKEN, V1Server
 
@@ -65,8 +66,18 @@ def test_every_user_is_asked_for_once_by_all_tokens(server: V1Server) -> None:
     assert sum(answer.hits for answer in answers) == len(USERS)
 
 
+def test_a_hit_that_stalls_holds_up_nothing_that_came_with_it(server: V1Server) -> None:
+    server.slow = {"/v1/users/5": 1.5}
+    with TokenPool(credentials(1), connect(server), QUICK) as pool:
+        answers = list(pool.ask(USERS, len(USERS)))
+    assert user_ids(answers) == USERS
+    assert [user.user_id for user in answers[-1].results] == ["5"]
+    assert [item for answer in answers for item in answer.late] == ["5"]
+    assert set(server.hits.values()) == {1}
+
+
 def test_several_tokens_share_a_process_and_no_limit_is_broken() -> None:
-    options = TokenOptions(in_flight=8, batch=16, tokens_per_actor=3, patience_s=0.1)
+    options = TokenOptions(in_flight=8, batch=16, processes=1, patience_s=0.1)
     with V1Server(limit=20, window_s=0.7) as server:
         server.users = dict.fromkeys(USERS, 1)
         with TokenPool(credentials(3), connect(server, Limit(20, 0.7)), options) as pool:

@@ -24,13 +24,14 @@ def test_trials_are_judged_and_the_weak_ones_stopped_early(
         "tune",
         features={"weights": "random"},
         finetune={"trainable": "head", "batch_size": 8},
-        tune={"trials": 4, "iterations": 6},
+        tune={"trials": 4, "iterations": 6, "trainable": (), "batch_sizes": (4,)},
     )
     report = tune.run(searched)
     trials = Workspace(workspace_path).table("trials").to_pandas()
     assert report.rows_out == 4
     assert trials["trial"].tolist() == [0, 1, 2, 3]
-    assert trials.loc[0, ["lr", "weight_decay"]].tolist() == [1e-3, 5e-4]
+    first = trials.loc[0, ["lr", "weight_decay", "trainable", "batch_size"]].tolist()
+    assert first == [1e-3, 5e-4, "head", 8]
     assert trials["lr"].between(1e-4, 1e-1).all()
     assert trials["iterations"].between(2, 6).all()
     assert (trials["stopped_early"] == (trials["iterations"] < 6)).all()

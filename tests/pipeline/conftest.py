@@ -25,6 +25,8 @@ TINY = [
     "--set", "finetune.batch_size=8",
     "--set", "tune.trials=2",
     "--set", "tune.iterations=4",
+    "--set", "report.explained=0",
+    "--set", "report.figures=false",
 ]  # fmt: skip
 """Every stage for real, each as small as it can be."""
 

@@ -10,7 +10,10 @@ import numpy as np
 import psutil
 import pytest
 
-from raylike import Workspace
+from raylike import Workspace, resolve
+from raylike.learning import linear_model
+from raylike.scoring import running
+from raylike.scoring.scorer import Wanted
 from raylike.stage_names import STAGE_NAMES
 from tests.pipeline.conftest import TINY, Outcome, raylike
 
@@ -140,3 +143,18 @@ def test_another_network_goes_through_to_the_results(
     assert not {"fc6", "fc7"} & set(results["features"])
     redone = [e["stage"] for e in outcome.of("stage_finished") if not e["up_to_date"]]
     assert redone[:2] == ["features", "classify"]
+
+
+def test_the_kept_model_scores_a_test_photo_as_the_run_did(finished: Finished) -> None:
+    workspace = Workspace(finished[0])
+    kept = linear_model.load(workspace)
+    assert kept is not None
+    table = workspace.table("predictions").to_pandas()
+    ours = table[(table.model == kept.name) & (table.features == kept.source.layer)]
+    some = ours[ours.evaluation == "test"].head(3)
+    images = workspace.table("images").to_pandas(["post_id", "bytes"]).set_index("post_id").bytes
+    scorer = running.scorer(workspace, resolve({}, environ={}).settings, "linear")
+    plain = Wanted(explanation=False, crop=False)
+    results = scorer.score([(post, images[post]) for post in some.post_id], plain)
+    assert [result.score for result in results] == pytest.approx(some.score.tolist(), rel=1e-4, abs=1e-5)
+    assert [result.probability for result in results] == pytest.approx(some.probability.tolist(), rel=1e-4)

@@ -45,7 +45,7 @@ def test_a_run_on_s3_does_what_a_run_in_a_folder_does(
         assert sorted_rows(workspace, table).equals(sorted_rows(Workspace(finished[0]), table)), table
     filesystem, root = workspace.filesystem()
     found = {info.path for info in filesystem.get_file_info(pa.fs.FileSelector(root, recursive=True))}
-    assert {f"{root}/{name}" for name in ("models/finetune/model.pt", "report/index.html")} < found
+    assert {f"{root}/{name}" for name in ("models/finetune/model.safetensors", "report/index.html")} < found
     with filesystem.open_input_stream(f"{root}/report/results.json") as file:
         assert json.loads(file.read())
     again = raylike(["run-all", "--until", "finetune", *arguments], ray_tmpdir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.budget import Limit
-from raylike.forecast import forecast
+from raylike.forecast import forecast, items_per_hour
 
 HOURLY, FIVE_MINUTES = Limit(5000, 3600.0), Limit(3000, 300.0, fixed=True)
 
@@ -33,3 +33,21 @@ def test_the_strictest_of_several_limits_decides() -> None:
 def test_it_reads_as_a_line() -> None:
     line = str(forecast(100_000, 1, 5, [HOURLY], in_flight=16))
     assert line == "100,000 hits on 5 tokens with 5000 hits in 3600 s each, about 3.0 h at 1 s a hit"
+
+
+def test_pages_of_one_timeline_follow_from_one_another() -> None:
+    assert forecast(3300, 33, 20, [HOURLY], in_flight=16, at_once=1).seconds == 100.0
+
+
+@pytest.mark.parametrize(
+    ("batch", "tokens", "limit", "at_once", "posts"),
+    [
+        (33, 20, HOURLY, 1, 118_800),
+        (40, 1, Limit(300, 900.0), 1, 48_000),
+        (50, 2, Limit(200, 3600.0), 64, 20_000),
+    ],
+)
+def test_where_nobody_knows_how_many_there_are_the_rate_is_said(
+    batch: int, tokens: int, limit: Limit, at_once: int, posts: int
+) -> None:
+    assert items_per_hour(batch, tokens, [limit], at_once) == posts

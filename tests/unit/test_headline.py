@@ -7,9 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from raylike.commits import Commit
 from raylike.headline import headline
 from raylike.tables import TABLES
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 
 def row(model: str, features: str, evaluation: str, ap: float) -> dict[str, Any]:

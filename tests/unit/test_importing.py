@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from raylike.commits import Commit
 from raylike.errors import ConfigError, InputDataError
 from raylike.importing import NOT_KNOWN, import_table
 from raylike.tables import POSTS
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 
 @pytest.fixture

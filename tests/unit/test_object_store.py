@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import pytest
 
 from raylike.errors import CannotWrite, CredentialsError, RaylikeError, ServiceUnavailable, TryAgainLater
-from raylike.object_store import explained
+from raylike.object_store import explained, require_credentials
 from raylike.workspace import Workspace
 from tests.s3_server import S3Server
 from tests.unit.test_workspace import COMMIT, users, write_part
@@ -152,6 +154,7 @@ def test_commands_say_in_a_line_that_credentials_are_missing(workspace: Workspac
             True,
             ServiceUnavailable,
         ),
+        ("Kernel error\n ↳ an error occurred while loading credentials", False, CredentialsError),
         ("Parquet magic bytes not found in footer", False, None),
     ],
 )
@@ -161,3 +164,49 @@ def test_what_a_store_says_in_a_users_words(
     found = explained(OSError(text), "s3://b/study", writing=writing)
     assert type(found) is (type(None) if expected is None else expected)
     assert "\x1b" not in str(found)
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+
+
+@pytest.fixture
+def metadata(no_credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Something that listens where an instance would have its metadata."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_without_any_credentials_no_store_is_asked() -> None:
+    with pytest.raises(CredentialsError, match="s3://b/study: no credentials were found for it"):
+        require_credentials("s3://b/study")
+    require_credentials("gs://b/study")
+    require_credentials("/a/folder")
+
+
+@pytest.mark.usefixtures("no_credentials")
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"])
+def test_a_variable_for_credentials_is_enough_to_ask(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "somebody")
+    require_credentials("s3://b/study")
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_a_file_of_credentials_is_enough_to_ask(tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").touch()
+    require_credentials("s3://b/study")
+
+
+@pytest.mark.usefixtures("metadata")
+def test_an_instances_role_is_asked_for_unless_that_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_credentials("s3://b/study")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(CredentialsError):
+        require_credentials("s3://b/study")

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pytest
 
 from raylike import pipeline
+from raylike.commits import Commit
 from raylike.config import Layer, Settings, resolve
 from raylike.errors import ConfigError, InputDataError, StageError, TryAgainLater
 from raylike.pipeline import StageSpec
 from raylike.stage import StageContext, StageReport
 from raylike.stage_names import STAGE_NAMES
+from raylike.tables import TABLES, TRIALS
 from raylike.workspace import Workspace
 
 CHAIN = (
@@ -229,3 +231,35 @@ def test_classify_uses_ray_only_where_there_is_a_cluster(address: str, needed: b
     settings = resolve({"ray": {"address": address}}, environ={}).settings
     (classify,) = (stage for stage in pipeline.STAGES if stage.name == "classify")
     assert classify.needs_ray(settings) is needed
+
+
+def test_a_stage_with_what_it_needs_leaves_out_the_others(
+    ran: list[tuple[str, bool]], workspace_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside = StageSpec("aside", ("users",), "trials", ())
+    monkeypatch.setattr(pipeline, "STAGES", (CHAIN[0], aside, *CHAIN[1:]))
+    monkeypatch.setattr(pipeline, "NAMES", ("one", "aside", "two", "three"))
+    pipeline.run_all(Workspace(workspace_path), settings(), until="two", needed=True)
+    assert names(ran) == ["one", "two"]
+
+
+def test_settings_are_taken_only_from_a_finished_search_under_the_same_ones(workspace_path: Path) -> None:
+    workspace, asked = Workspace(workspace_path), settings({"finetune": {"from_tune": True}})
+    (tune,) = (stage for stage in pipeline.stages_with(asked) if stage.name == "tune")
+    (finetune,) = (stage for stage in pipeline.stages_with(asked) if stage.name == "finetune")
+    assert "trials" in finetune.reads
+    for name in ("labels", "images"):
+        workspace.write(name, TABLES[name].empty(), Commit("test", ""))
+    with pytest.raises(InputDataError, match="no trials yet"):
+        pipeline._refuse_missing_input(workspace, asked, finetune)
+    commit = pipeline._commit_for(workspace, asked, tune)
+    workspace.write("trials", TRIALS.empty(), commit)
+    pipeline._refuse_missing_input(workspace, asked, finetune)
+    longer = settings({"finetune": {"from_tune": True, "iterations": 7, "name": "other"}})
+    pipeline._refuse_missing_input(workspace, longer, finetune)
+    faster = settings({"finetune": {"from_tune": True, "lr": 0.5}})
+    with pytest.raises(InputDataError, match="of other settings"):
+        pipeline._refuse_missing_input(workspace, faster, finetune)
+    workspace.write("trials", TRIALS.empty(), commit.partial())
+    with pytest.raises(InputDataError, match="no trials yet"):
+        pipeline._refuse_missing_input(workspace, asked, finetune)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from raylike.commits import Commit, Part
 from raylike.replacing import Replacement
 from raylike.tables import IMAGES
-from raylike.workspace import Commit, Part, Workspace
+from raylike.workspace import Workspace
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 COMMIT = Commit("download", "f", complete=False)

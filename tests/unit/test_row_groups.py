@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from raylike.commits import Commit
 from raylike.tables import COHORT, IMAGES
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.unit.stages.learning_workspace import NOW
 
 MIB = 1024 * 1024

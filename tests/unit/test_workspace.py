@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.fs
 import pytest
 
+from raylike.commits import Commit, Part
 from raylike.errors import CannotWrite, ConfigError, InputDataError, TryAgainLater
 from raylike.tables import TABLES
-from raylike.workspace import Commit, Part, Workspace
+from raylike.workspace import Workspace
 from tests.s3_server import S3Server
 
 COMMIT = Commit("followers", "abc", {"posts": 3}, "run-1")
@@ -305,3 +307,16 @@ def test_a_table_opens_in_pandas_and_arrow(workspace: Workspace) -> None:
     assert table.to_pandas(["followers"])["followers"].tolist() == [1, 2]
     assert table.to_arrow().equals(users("a", "bb"))
     assert repr(table) == "Table('users', rows=2)"
+
+
+def test_a_table_without_todays_columns_is_named_in_a_line(folder: Workspace) -> None:
+    spec = TABLES["users"]
+    older = replace(spec, schema=spec.schema.remove(spec.schema.get_field_index("media_count")))
+    folder.make(older, COMMIT)
+    assert not folder.has_all_columns("users")
+    assert folder.read("users", ["user_id"]).num_rows == 0
+    with pytest.raises(InputDataError, match="older raylike: it has no column media_count") as raised:
+        folder.read("users")
+    assert "--force" in raised.value.hint
+    folder.make(spec, COMMIT)
+    assert folder.has_all_columns("users")

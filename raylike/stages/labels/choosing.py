@@ -82,8 +82,8 @@ def _mark_copies(
     same, as with imported posts that have none, it is the smallest post_id. Column `first` names it for
     each photo, and `copy` says what the photo is then: `KEPT` for the first itself, `EXACT` or `NEAR`.
     """
-    hashes = workspace.read("images", ["post_id", "sha256", "phash"])
-    photos = photos.join(hashes, "post_id", join_type="left outer")
+    for table, column in (("images", "sha256"), ("faces", "phash")):
+        photos = photos.join(workspace.read(table, ["post_id", column]), "post_id", join_type="left outer")
     photos = photos.sort_by([("created_at", "ascending"), ("post_id", "ascending")])
     ids, sha256, phash = (photos.column(name).to_pylist() for name in ("post_id", "sha256", "phash"))
     first_of = groups_of_copies(sha256, phash, settings.near_duplicate_bits).tolist()

@@ -20,10 +20,11 @@ from typer.testing import CliRunner
 from cli.main import app
 from cli.toml_text import toml_text
 from raylike import pipeline
+from raylike.commits import Commit
 from raylike.config import Settings, known_paths, resolve
 from raylike.stage_names import STAGE_NAMES
 from raylike.tables import TABLES
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 WHEN = datetime(2015, 11, 1, 12, tzinfo=UTC)
 
@@ -41,9 +42,9 @@ def workspace(workspace_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspac
     made = Workspace(workspace_path)
     images = [
         {"post_id": "1", "bytes": b"\xff\xd8", "format": "jpeg", "width": 2, "height": 1, "byte_size": 2,
-         "sha256": "ab", "phash": None, "fetched_at": WHEN, "status": "ok", "error": None},
+         "sha256": "ab", "fetched_at": WHEN, "status": "ok", "error": None},
         {"post_id": "2", "bytes": None, "format": None, "width": None, "height": None, "byte_size": 0,
-         "sha256": None, "phash": None, "fetched_at": WHEN, "status": "gone", "error": 'a "quote", a comma'},
+         "sha256": None, "fetched_at": WHEN, "status": "gone", "error": 'a "quote", a comma'},
     ]  # fmt: skip
     face = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0, "confidence": 5.5, "area_fraction": 0.25}
     faces = [
@@ -63,12 +64,31 @@ def test_every_stage_is_a_command_with_the_options_of_run_all() -> None:
     for stage in STAGE_NAMES:
         alone = {parameter.name for parameter in commands[stage].params}
         own = {"refresh", "retry_failed", "detector", "model", "curve", "truth", "backbone", "layers",
-               "weights_file"}  # fmt: skip
-        assert alone - own == whole - {"from_stage", "until"}
+               "weights_file", "show_photos", "from_tune", "name"}  # fmt: skip
+        assert alone - own == whole - {"from_stage", "until", "show_photos"}
+        assert ("show_photos" in alone) == (stage == "report")
         assert ("refresh" in alone) == (stage == "collect")
         assert ("retry_failed" in alone) == (stage == "download")
         assert ("curve" in alone) == (stage == "faces")
         assert ("layers" in alone) == (stage in ("features", "classify"))
+        assert ("from_tune" in alone) == (stage == "finetune")
+
+
+def test_training_runs_what_it_needs_first(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def spy(_: Workspace, settings: Settings, *__: object, **chosen: Any) -> pipeline.RunSummary:
+        seen.update(chosen, settings=settings.finetune)
+        return pipeline.RunSummary("r", (), 1.0, None)
+
+    monkeypatch.setattr(pipeline, "run_all", spy)
+    assert call("finetune", "-w", workspace.uri, "--from-tune", "--name", "mine").exit_code == 0
+    assert (seen["from_stage"], seen["until"], seen["needed"]) == (None, "finetune", True)
+    assert (seen["settings"].from_tune, seen["settings"].name) == (True, "mine")
+    call("tune", "-w", workspace.uri)
+    assert (seen["until"], seen["needed"]) == ("tune", True)
+    call("rank", "-w", workspace.uri)
+    assert (seen["from_stage"], seen["needed"]) == ("rank", False)
 
 
 @pytest.mark.parametrize("command", [(), ("config",), ("faces",), ("run-all",), ("export",), ("simulate",)])

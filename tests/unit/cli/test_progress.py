@@ -133,3 +133,16 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_speaker_fits_the_listener(as_json: bool, err: io.StringIO, kind: type[Speaker]) -> None:
     with speaking(as_json=as_json, err=err, out=io.StringIO()) as speaker:
         assert type(speaker) is kind
+
+
+def test_how_a_stage_stands_is_said_beside_how_far_it_is() -> None:
+    out, events, clock = io.StringIO(), io.StringIO(), Clock()
+    for speaker in (PlainLines(out, clock), JsonEvents(events, clock)):
+        clock.now_s = 100
+        speaker.stage_started("finetune")
+        speaker.expect(40, "iterations")
+        speaker.state("loss 0.612")
+        clock.now_s += 10
+        speaker.advance(20)
+    assert out.getvalue() == "finetune   20/40 iterations, 2/s, 10.0 s left, loss 0.612\n"
+    assert json.loads(events.getvalue().splitlines()[-1])["state"] == "loss 0.612"

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -56,6 +56,7 @@ photos = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(photos, st.integers(0, 12))
 def test_the_groups_are_those_of_the_definition(
     rows: list[tuple[str | None, str | None]], max_bits: int

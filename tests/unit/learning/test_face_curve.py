@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.main import app
+from raylike.commits import Commit
 from raylike.config import FacesSettings
 from raylike.errors import InputDataError
 from raylike.learning import face_curve
 from raylike.tables import FACES
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.unit.stages.learning_workspace import NOW, write
 
 CONFIDENCES = (0.95, 0.8, 0.75, 0.6, None)

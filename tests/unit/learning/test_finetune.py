@@ -1,67 +1,78 @@
-"""Fine-tuning on arrays: batches, schedule, and a training that a pause does not change."""
+"""Fine-tuning on arrays: it learns, in any number of parts, and a pause does not change it."""
 
 from __future__ import annotations
+
+import copy
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from raylike.config import FinetuneSettings
-from raylike.errors import StageError
-from raylike.learning.batches import Batches
-from raylike.learning.finetune import Best, FineTuning, Look, Material, Trainable, split
-from raylike.learning.schedule import StepSchedule
-from raylike.vision import backbones
+from raylike.errors import ConfigError, InputDataError, StageError
+from raylike.learning.finetune import Best, FineTuning, Look
+from raylike.learning.inputs import Inputs
+from raylike.learning.material import Feed, Material, check
 
 CPU = torch.device("cpu")
 WIDTH = 12
-
-
-@given(n=st.integers(1, 50), size=st.integers(1, 20), seed=st.integers(0, 5))
-def test_every_photo_is_seen_once_before_any_is_seen_twice(n: int, size: int, seed: int) -> None:
-    batches = Batches(n, size, seed)
-    rows = np.concatenate([batches.at(i).rows for i in range(-(-2 * n // size))])
-    assert sorted(rows[:n]) == list(range(n))
-    assert sorted(rows[n : 2 * n]) == list(range(n))
-
-
-@given(workers=st.integers(1, 4), iteration=st.integers(0, 100))
-def test_workers_share_the_batch_that_one_would_have(workers: int, iteration: int) -> None:
-    batch = Batches(30, 8, 0).at(iteration)
-    shares = [batch.share(rank, workers) for rank in range(workers)]
-    assert sorted(np.concatenate([share.rows for share in shares])) == sorted(batch.rows)
-
-
-@pytest.mark.parametrize(("iteration", "rate"), [(0, 1e-3), (4999, 1e-3), (5000, 1e-4), (34_999, 1e-9)])
-def test_the_studys_schedule(iteration: int, rate: float) -> None:
-    assert StepSchedule(1e-3, 5000, 0.1).at(iteration) == pytest.approx(rate)
 
 
 def material(n: int = 60) -> Material:
     """Inputs in which one number tells good from bad, mirrored or not."""
     generator = np.random.default_rng(0)
     labels = (np.arange(n) % 2).astype(np.int8)
-    inputs = generator.normal(size=(n, 2, WIDTH)).astype(np.float32)
-    inputs[:, :, 0] += np.where(labels > 0, 2, -2)[:, None]
-    return Material(inputs, labels, np.arange(n // 2), np.arange(n // 2, n))
+    values = generator.normal(size=(n, 2, WIDTH)).astype(np.float32)
+    values[:, :, 0] += np.where(labels > 0, 2, -2)[:, None]
+    train = np.arange(n // 2)
+    return Material(
+        Inputs(values, np.ones(n, np.bool_)),
+        labels,
+        train,
+        np.arange(n // 2, n),
+        pairs=np.column_stack([train[1::2], train[0::2]]),
+        residuals=(values[:, 0, 0] / 2).astype(np.float32),
+    )
 
 
-def tuning(settings: FinetuneSettings) -> FineTuning:
+def network(outputs: int = 2, dropout: float = 0.5) -> nn.Sequential:
     torch.manual_seed(0)
-    tail = nn.Sequential(nn.Dropout(), nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, 2))
-    return FineTuning(tail, settings, seed=1, device=CPU)
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, outputs))
+
+
+def tuning(settings: FinetuneSettings, **options: Any) -> FineTuning:
+    return FineTuning(network(), settings, seed=1, device=CPU, **options)
 
 
 SETTINGS = FinetuneSettings(batch_size=8, lr=0.05, head_lr_factor=1.0)
 
 
-def test_it_learns() -> None:
-    learner = tuning(SETTINGS)
-    looks = list(learner.train(material(), iterations=40, look_every=15))
+def changed(**values: Any) -> FinetuneSettings:
+    return SETTINGS.model_copy(update=values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"optimiser": "adamw", "schedule": "cosine", "iterations": 40, "warmup": 5},
+        {"balanced": True, "label_smoothing": 0.1, "layer_decay": 0.5},
+        {"precision": "bf16"},
+    ],
+)
+def test_it_learns(values: dict[str, Any]) -> None:
+    looks = list(tuning(changed(**values)).train(material(), iterations=40, look_every=15))
     assert [look.iteration for look in looks] == [15, 30, 40]
+    assert looks[-1].loss < looks[0].loss
+    assert looks[-1].validation_ap > 0.95
+
+
+@pytest.mark.parametrize("objective", ["pairs", "residual"])
+def test_it_learns_from_pairs_and_from_residuals(objective: str) -> None:
+    learner = FineTuning(network(outputs=1), changed(objective=objective, lr=0.02), seed=1, device=CPU)
+    looks = list(learner.train(material(), iterations=60, look_every=30))
     assert looks[-1].loss < looks[0].loss
     assert looks[-1].validation_ap > 0.95
 
@@ -69,67 +80,102 @@ def test_it_learns() -> None:
 def test_a_paused_training_ends_as_an_undisturbed_one() -> None:
     whole, first, second = tuning(SETTINGS), tuning(SETTINGS), tuning(SETTINGS)
     expected = list(whole.train(material(), 30, 10))
-    list(first.train(material(), 20, 10))
+    states: list[dict[str, Any]] = []
+    list(first.train(material(), 24, 10, after_step=lambda: states.append(copy.deepcopy(first.state()))))
     torch.manual_seed(99)  # the global generator plays no part
-    second.load(first.state())
+    second.load(states[14])  # between two looks
+    assert second.iteration == 15
     found = list(second.train(material(), 30, 10))
-    assert (found[-1].loss, found[-1].validation_ap) == (expected[-1].loss, expected[-1].validation_ap)
-    for ours, theirs in zip(second.tail.parameters(), whole.tail.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for ours, theirs in zip(found, expected[1:], strict=True):
+        assert (ours.loss, ours.validation_ap) == (theirs.loss, theirs.validation_ap)
+    for own, other in zip(second.tail.parameters(), whole.tail.parameters(), strict=True):
+        assert torch.equal(own, other)
+
+
+def gradients(settings: FinetuneSettings, rank: int = 0, workers: int = 1) -> list[torch.Tensor]:
+    """Of the first step of one of several workers, without dropout."""
+    learner = FineTuning(network(dropout=0.0), settings, seed=1, device=CPU, rank=rank, workers=workers)
+    feed = Feed(material().inputs, material().draw(settings, 1), rank, workers)
+    learner._step(
+        torch.from_numpy(feed(0)), torch.from_numpy(material().targets(feed.batch(0).rows, settings))
+    )
+    return [parameter.grad.clone() for parameter in learner.tail.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("values", [{}, {"balanced": True}])
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_mean_of_the_workers_gradients_is_that_of_one(values: dict[str, Any], workers: int) -> None:
+    expected = gradients(changed(**values))
+    found = [gradients(changed(**values), rank, workers) for rank in range(workers)]
+    for whole, parts in zip(expected, zip(*found, strict=True), strict=True):
+        torch.testing.assert_close(torch.stack(parts).mean(0), whole)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8, 100])
+def test_gradients_added_up_part_by_part_are_those_of_the_batch(micro_batch: int) -> None:
+    for found, whole in zip(gradients(changed(micro_batch=micro_batch)), gradients(SETTINGS), strict=True):
+        torch.testing.assert_close(found, whole)
 
 
 def test_a_loss_that_is_not_a_number_ends_training_and_says_where() -> None:
     spoilt = material()
-    spoilt.inputs[:] = 1e30
-    learner = tuning(SETTINGS.model_copy(update={"lr": 1e30}))
+    spoilt.inputs.values[:] = 1e30  # type: ignore[attr-defined]
+    learner = tuning(changed(lr=1e30))
     with pytest.raises(StageError, match="iteration 2, learning rate 1e\\+30"):
         list(learner.train(spoilt, 10, 5))
+    with pytest.raises(StageError, match="iteration 2"):
+        learner.state()  # nothing to go on from
 
 
-def test_the_new_layer_learns_faster() -> None:
-    learner = tuning(SETTINGS.model_copy(update={"head_lr_factor": 0.0001, "weight_decay": 0.0}))
-    before = learner.tail[-1].weight.detach().clone()
-    list(learner.train(material(), 5, 5))
-    assert float((learner.tail[-1].weight - before).abs().max().detach()) < 1e-3
+def test_a_state_of_another_network_is_refused() -> None:
+    other = FineTuning(network(outputs=1), SETTINGS, seed=1, device=CPU)
+    with pytest.raises(InputDataError, match=r"3\.weight is \(2, 8\), where this one has \(1, 8\)"):
+        other.load(tuning(SETTINGS).state())
+
+
+def test_each_block_learns_at_its_own_rate() -> None:
+    learner = tuning(changed(head_lr_factor=10.0, layer_decay=0.5, weight_decay=0.1))
+    list(learner.train(material(), 1, 1))
+    groups = [
+        (group["lr"], group["weight_decay"], [tuple(p.shape) for p in group["params"]])
+        for group in learner._optimiser.param_groups
+    ]
+    assert groups == [
+        (0.025, 0.1, [(8, WIDTH)]),
+        (0.025, 0.0, [(8,)]),
+        (0.5, 0.1, [(2, 8)]),
+        (0.5, 0.0, [(2,)]),
+    ]
 
 
 def test_the_best_tail_is_kept_not_the_last() -> None:
     learner, best = tuning(SETTINGS), Best()
     best.offer(learner, Look(1, 0.7, 0.1, 0.9, 1.0))
-    kept = learner.tail[-1].weight.detach().clone()
+    kept = learner.tail.state_dict()["3.weight"].clone()
     list(learner.train(material(), 5, 5))
     best.offer(learner, Look(5, 0.7, 0.1, 0.8, 1.0))
     assert best.iteration == 1
     assert torch.equal(best.tail["3.weight"], kept)
 
 
-@pytest.fixture(scope="module")
-def alexnet() -> backbones.Backbone:
-    return backbones.load("alexnet", "random", seed=0, allow_random=False)
+def test_a_score_is_the_mean_over_the_views() -> None:
+    known, rows = material(), np.arange(5)
+    one = tuning(changed(crops="centre")).score(known.inputs, rows)
+    both = tuning(SETTINGS).score(known.inputs, rows)
+    mirrored = Inputs(known.inputs.values[:, ::-1], np.ones(60, np.bool_))  # type: ignore[attr-defined]
+    np.testing.assert_allclose(both, (one + tuning(changed(crops="centre")).score(mirrored, rows)) / 2)
 
 
-@pytest.mark.parametrize("trainable", ["head", "classifier"])
-def test_trunk_and_tail_together_are_the_network(alexnet: backbones.Backbone, trainable: str) -> None:
-    photos = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8))
-    trunk, tail = split(alexnet, trainable, seed=3)  # type: ignore[arg-type]
-    nothing, whole = split(alexnet, "all", seed=3)
-    assert trunk is not None
-    assert nothing is None
-    with torch.inference_mode():
-        torch.testing.assert_close(tail.eval()(trunk(photos)), whole.eval()(photos), rtol=1e-3, atol=1e-4)
-
-
-def test_whole_networks_train_on_crops_of_photos(alexnet: backbones.Backbone) -> None:
-    squares = np.random.default_rng(0).integers(0, 256, (6, 256, 256, 3), dtype=np.uint8)
-    photos = Material(squares, np.array([0, 1] * 3, np.int8), np.arange(4), np.arange(4, 6))
-    _, tail = split(alexnet, "all")
-    (look,) = FineTuning(tail, FinetuneSettings(batch_size=2), seed=0, device=CPU).train(photos, 1, 1)
-    assert np.isfinite(look.loss)
-
-
-@pytest.mark.parametrize("trainable", ["all", "classifier", "fc7", "head"])
-def test_a_tail_has_weights_of_its_own(trainable: Trainable) -> None:
-    backbone = backbones.load("alexnet", "random", 0, allow_random=True)
-    shared = {array.ctypes.data for array in backbone.state.values()}
-    _, tail = split(backbone, trainable)
-    assert shared.isdisjoint(parameter.data_ptr() for parameter in tail.parameters())
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"workers": 3}, "3 workers cannot share a batch of 8"),
+        ({"objective": "pairs", "workers": 8}, "even number"),
+        ({"objective": "pairs", "micro_batch": 3}, "even number"),
+        ({"objective": "residual", "balanced": True}, "balanced"),
+        ({"objective": "pairs", "label_smoothing": 0.1}, "no labels to smooth"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(values: dict[str, Any], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        check(changed(**values))

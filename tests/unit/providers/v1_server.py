@@ -65,6 +65,8 @@ class V1Server:
         self.users: dict[str, int | str] = {}
         self.revoked: set[str] = set()
         self.latency_s = 0.0
+        self.slow: dict[str, float] = {}
+        """Path -> seconds more."""
         self.answer: Callable[[web.Request], web.Response | None] = lambda request: None
         """Called first: what it returns is sent instead of the regular answer."""
         self.hits: Counter[str] = Counter()
@@ -118,8 +120,8 @@ class V1Server:
             "X-Ratelimit-Limit": str(self.limit),
             "X-Ratelimit-Remaining": str(max(0, self.limit - len(window))),
         }
-        if self.latency_s:
-            await asyncio.sleep(self.latency_s)
+        if latency_s := self.latency_s + self.slow.get(request.path, 0.0):
+            await asyncio.sleep(latency_s)
         if (special := self.answer(request)) is not None:
             return special, headers
         if token in self.revoked:

@@ -13,9 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from raylike.commits import Commit
+from raylike.config import resolve
+from raylike.progress import Silence
+from raylike.stage import StageContext
 from raylike.stage_names import STAGES
+from raylike.stages import report
 from raylike.tables import TABLES
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 START = datetime(2015, 9, 1, tzinfo=UTC)
 HOSTILE = "<script>alert('liked')</script>"
@@ -63,6 +68,8 @@ def study_rows(n_posts: int, weights: str, seed: int, draw: Callable[[int], byte
     for row in rows["labels"]:
         row |= {"threshold": threshold, "label": int(row["ratio"] > threshold)}
     _add_models(rows, weights)
+    _add_predictions(rows, rng)
+    _add_features(rows, weights, rng)
     _add_scores(rows, rng)
     _add_runs(rows)
     return rows
@@ -151,7 +158,53 @@ def _add_models(rows: dict[str, Rows], weights: str) -> None:
         ap = 0.52 + 0.01 * trial
         chosen = {"lr": 10.0 ** (-4 + trial / 2), "weight_decay": 1e-4, "iterations": 30}
         reached = {"validation_ap": ap, "best_validation_ap": ap + 0.01, "stopped_early": trial % 2 == 1}
-        rows["trials"].append({"trial": trial, **chosen, **reached, "seconds": 4.0})
+        chosen |= {"model": "network", "trainable": "fc7", "schedule": "cosine", "batch_size": 16}
+        rows["trials"].append(
+            {"trial": trial, **chosen, "label_smoothing": 0.1, "c": None, **reached, "seconds": 4.0}
+        )
+    linear = {"model": "LinearSVC on fc7", "c": 0.01, "iterations": 0, "validation_ap": 0.57}
+    linear |= {name: None for name in ("lr", "weight_decay", "trainable", "schedule", "batch_size")}
+    rows["trials"].append(
+        {"trial": 6, **linear, "label_smoothing": None, "best_validation_ap": 0.57, "stopped_early": False,
+         "seconds": 0.4}
+    )  # fmt: skip
+
+
+def _add_predictions(rows: dict[str, Rows], rng: np.random.Generator) -> None:
+    """Scores of the headline's model and of the references; the oracle ranks every photo by its likes."""
+    spread = {"LinearSVC": ("fc6", 1.0), "logistic regression": ("metadata", 3.0), "oracle": ("truth", 0.0)}
+    for model, (features, noise) in spread.items():
+        for row in rows["labels"]:
+            score = float(np.log(row["ratio"] / row["threshold"]) + noise * rng.normal())
+            rows["predictions"].append(
+                {
+                    "post_id": row["post_id"], "model": model, "features": features,
+                    "evaluation": "test" if row["split"] == "test" else "cross-validation",
+                    "score": score, "probability": 1 / (1 + float(np.exp(-score))),
+                }
+            )  # fmt: skip
+    for other, gap in (("RandomForest", 0.01), ("SVM by SGD", 0.06)):
+        rows["differences"].append(
+            {
+                "model": other, "features": "fc6", "other_model": "LinearSVC", "other_features": "fc6",
+                "evaluation": "test", "difference": -gap, "low": -gap - 0.03, "high": -gap + 0.03,
+            }
+        )  # fmt: skip
+
+
+def _add_features(rows: dict[str, Rows], weights: str, rng: np.random.Generator) -> None:
+    """Every labelled photo plain and mirrored; fc7 holds one of four directions, and a little noise."""
+    directions = rng.normal(size=(4, 4096)).astype(np.float32)
+    nothing = np.zeros(4096, np.float32)
+    for number, row in enumerate(rows["labels"]):
+        seen = directions[number % 4] + 0.3 * rng.normal(size=4096).astype(np.float32)
+        for flipped in (False, True):
+            rows["features/alexnet"].append(
+                {
+                    "post_id": row["post_id"], "flipped": flipped, "weights": weights, "recipe": "r",
+                    "sha256": row["post_id"], "fc6": nothing, "fc7": nothing if flipped else seen,
+                }
+            )  # fmt: skip
 
 
 def _add_scores(rows: dict[str, Rows], rng: np.random.Generator) -> None:
@@ -209,3 +262,12 @@ def fill_workspace() -> Callable[[Path, dict[str, Rows], set[str] | None], Works
 def finished(tmp_path_factory: pytest.TempPathFactory, rows: dict[str, Rows]) -> Workspace:
     """A workspace that holds every table but the report."""
     return fill(tmp_path_factory.mktemp("finished") / "workspace", rows)
+
+
+@pytest.fixture(scope="session")
+def written(finished: Workspace) -> tuple[str, dict[str, Any]]:
+    """Run the stage, with a cut that half of the faces pass; the page, and its figures."""
+    settings = resolve({"faces": {"min_confidence": 0.0}}, environ={}).settings
+    report.run(StageContext(finished, settings, Silence(), Commit("report", "f")))
+    page, figures = (Path(finished.artifact("report", name)) for name in ("index.html", "results.json"))
+    return page.read_text(encoding="utf-8"), json.loads(figures.read_text(encoding="utf-8"))

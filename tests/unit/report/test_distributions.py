@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from raylike.config import CohortSettings
 from raylike.report import distributions
-from raylike.report.plots import power_of_ten, short_number
+from raylike.report.axes import power_of_ten, short_number
 
 
 def labels(ratios: list[float], threshold: float) -> pa.Table:
@@ -72,3 +74,44 @@ def test_short_numbers(value: float, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(1e-6, "10⁻⁶"), (1.0, "10⁰"), (2e-3, "2·10⁻³"), (0, "")])
 def test_powers_of_ten(value: float, text: str) -> None:
     assert power_of_ten(value) == text
+
+
+def test_posts_stand_in_their_hour_and_age_with_the_quarters_of_their_ratios() -> None:
+    posted = [datetime(2015, 9, 1, hour, 59, tzinfo=UTC) for hour in [3] * 20 + [22] * 5]
+    posts = pa.table(
+        {
+            "post_id": [f"p{i}" for i in range(25)],
+            "created_at": pa.array(posted, pa.timestamp("us", tz="UTC")),
+            "collected_at": pa.array([at + timedelta(days=40 + i) for i, at in enumerate(posted)],
+                                     pa.timestamp("us", tz="UTC")),
+        }
+    )  # fmt: skip
+    cohort = pa.table(
+        {
+            "post_id": [f"p{i}" for i in range(25)],
+            "kept": [True] * 24 + [False],
+            "ratio": [i / 10 for i in range(25)],
+        }
+    )
+    hours = distributions.hours(posts, cohort)
+    assert len(hours) == 24
+    assert {slot.start: slot.posts for slot in hours if slot.posts} == {3.0: 20, 22.0: 4}
+    assert hours[3].median_ratio == pytest.approx(0.95)
+    assert hours[3].quarter == pytest.approx(0.475)
+    assert hours[22].median_ratio is None  # of four posts no median is told
+    ages = distributions.ages(posts, cohort)
+    assert sum(slot.posts for slot in ages) == 24
+    assert (ages[0].start, ages[-1].end) == (40.0, 64.0)
+
+
+def test_without_posts_there_are_no_ages() -> None:
+    posts = pa.table({"post_id": [], "created_at": [], "collected_at": []}).cast(
+        pa.schema(
+            [
+                ("post_id", pa.string()),
+                *((n, pa.timestamp("us", tz="UTC")) for n in ("created_at", "collected_at")),
+            ]
+        )
+    )
+    cohort = pa.table({"post_id": ["p"], "kept": [True], "ratio": [0.1]})
+    assert distributions.ages(posts, cohort) == ()

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from raylike.config import resolve
 from raylike.errors import InputDataError
-from raylike.report import learned, page, plots
+from raylike.report import explaining, learned, plots
+from raylike.report import gather as gathering
 from raylike.report.facts import Facts
 from raylike.report.gather import gather
+from raylike.scoring import models
+from raylike.vision.backbones import Framing
+from raylike.vision.occlusion import STEPS
 from raylike.workspace import Workspace
 
 Rows = list[dict[str, Any]]
@@ -92,15 +99,12 @@ def test_photos_labelled_by_eye_judge_each_cut(
     assert (at.precision.value, at.recall.value) == (1.0, 0.5)
     assert at.recall.low < 0.5 < at.recall.high
     assert facts.faces.judged[-1].recall.value < 0.5
-    drawn = plots.draw_all(facts)
-    assert f"{2 * len(above)} labelled photos" in drawn["faces-truth"]
-    assert drawn["faces-truth"] in page.render(facts, drawn, {})
+    assert f"{2 * len(above)} labelled photos" in plots.face_quality(facts.faces)
 
 
 def test_without_labels_no_cut_is_judged(facts: Facts) -> None:
     assert facts.faces is not None
     assert facts.faces.judged == ()
-    assert "faces-truth" not in plots.draw_all(facts)
 
 
 def test_moving_the_cut_moves_the_funnel(finished: Workspace) -> None:
@@ -134,6 +138,50 @@ def test_figures_that_are_not_defined_or_not_there_are_none(finished: Workspace)
     assert earlier.spearman is None
 
 
+def test_the_headlines_model_is_compared_from_its_own_side(facts: Facts) -> None:
+    found = {one.other: one.difference.value for one in facts.differences}
+    assert found == {"SVM by SGD on fc6": 0.06, "RandomForest on fc6": 0.01}  # kept as the others less it
+    assert {one.model for one in facts.differences} == {"LinearSVC on fc6"}
+    assert all(one.difference.low < one.difference.value < one.difference.high for one in facts.differences)
+
+
+def test_the_headlines_model_is_judged_beside_the_references(facts: Facts) -> None:
+    assert facts.judgement is not None
+    assert [curve.model for curve in facts.judgement.roc] == [
+        "LinearSVC on fc6", "logistic regression on metadata", "oracle on truth",
+    ]  # fmt: skip
+    assert (facts.judgement.n, facts.judgement.n_accounts) == (18, 18)
+    assert min(facts.judgement.precision_recall[2].y) == 1.0  # the oracle knows every label
+
+
+@pytest.mark.parametrize(
+    ("n", "n_accounts", "too_few"), [(18, 18, True), (500, 12, True), (500, 400, False), (500, None, False)]
+)
+def test_a_handful_of_photos_or_accounts_is_too_few(
+    facts: Facts, n: int, n_accounts: int | None, too_few: bool
+) -> None:
+    assert facts.headline is not None
+    assert replace(facts.headline, n=n, n_accounts=n_accounts).too_few is too_few
+
+
+def test_the_galleries_between_go_from_worst_to_best_and_tell_what_was_wrong(facts: Facts) -> None:
+    gallery = facts.gallery
+    assert gallery is not None
+    assert [photo.rank for photo in gallery.continuum] == list(range(18, 0, -1))
+    assert all(photo.good is False and photo.rank <= 9 for photo in gallery.overrated)
+    assert all(photo.good is True and photo.rank > 9 for photo in gallery.underrated)
+    assert len(gallery.overrated) + len(gallery.underrated) > 0
+
+
+def test_hits_and_bytes_are_told_where_they_are_known(finished: Workspace) -> None:
+    rows = finished.read("runs").to_pylist()
+    row = next(row for row in rows if row["stage"] == "followers")
+    assert gathering._time({**row, "notes": '["2000 hits for 2000 users"]'}, None).hits == 2000
+    assert gathering._time({**row, "notes": '["as always"]'}, None).hits is None
+    assert gathering._bytes(finished, "download") == 240 * 90_000
+    assert gathering._bytes(finished, "faces") is None
+
+
 def test_galleries_are_the_two_ends_of_the_headlines_ranking(facts: Facts) -> None:
     gallery = facts.gallery
     assert gallery is not None
@@ -152,7 +200,7 @@ def test_the_last_run_of_a_stage_counts_and_the_report_does_not(facts: Facts) ->
 def test_a_real_networks_photos_are_not_named_unless_asked_for(finished: Workspace) -> None:
     hidden = gather(finished, resolve({"source": {"name": "instagram_v1"}}, environ={}).settings)
     assert hidden.gallery is not None
-    assert not hidden.gallery.shows_photos
+    assert hidden.gallery.anonymised
     assert all(p.post_id is None and p.caption is None for p in hidden.gallery.best + hidden.gallery.worst)
     assert '"p000' not in hidden.to_json()
     asked = resolve(
@@ -161,6 +209,33 @@ def test_a_real_networks_photos_are_not_named_unless_asked_for(finished: Workspa
     shown = gather(finished, asked).gallery
     assert shown is not None
     assert shown.best[0].post_id is not None
+
+
+def test_both_ends_are_covered_patch_by_patch_in_sds_of_all_scores(
+    finished: Workspace, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a model that sees brightness alone, whose scores have an SD of 2."""
+    model = SimpleNamespace(
+        name="brightness",
+        framing=Framing(),
+        standard=SimpleNamespace(held_out=np.array([-2.0, 2.0])),
+        score=lambda pictures: 1.0 * pictures.mean(axis=(1, 2, 3)),
+    )
+    monkeypatch.setattr(models, "opened", lambda _: model)
+    found = explaining.explain(
+        finished, resolve({"report": {"explained": 2}}, environ={}).settings, facts.gallery
+    )
+    assert found is not None
+    assert (found.model, [photo.rank for photo in found.photos]) == ("brightness", [1, 2, 17, 18])
+    assert found.margin == 1 / 16
+    assert np.shape(found.photos[0].change) == (STEPS, STEPS)
+    assert np.abs(found.photos[0].change).max() > 0.05
+    off = resolve({"report": {"explained": 0}}, environ={}).settings
+    assert explaining.explain(finished, off, facts.gallery) is None
+
+
+def test_without_a_kept_model_nothing_is_explained(finished: Workspace, facts: Facts) -> None:
+    assert explaining.explain(finished, SETTINGS, facts.gallery) is None
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from raylike.commits import Commit
 from raylike.config import resolve
 from raylike.progress import Silence
 from raylike.stage import StageContext
 from raylike.tables import FACES, FEATURE_LAYERS, TABLES
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 NOW = datetime(2015, 11, 1, tzinfo=UTC)
 GIVEN = Commit("test", "")
@@ -75,9 +76,12 @@ def write_users(path: Path, followers: dict[str, int | None], status: dict[str, 
 
 
 def write_faces(
-    path: Path, faces: dict[str, list[tuple[float, float]]], undecodable: Sequence[str] = ()
+    path: Path,
+    faces: dict[str, list[tuple[float, float]]],
+    undecodable: Sequence[str] = (),
+    phash: Sequence[str | None] | None = None,
 ) -> None:
-    """For each photo its faces as (confidence, area fraction), best first."""
+    """For each photo its faces as (confidence, area fraction), best first, and its perceptual hash."""
     ids = list(faces)
     boxes = [
         [
@@ -96,6 +100,7 @@ def write_faces(
             "faces": pa.array(boxes, FACES.schema.field("faces").type).to_pylist(),
             "confidence": [max((c for c, _ in faces[post]), default=-np.inf) for post in ids],
             "area_fraction": [max((a for _, a in faces[post]), default=0.0) for post in ids],
+            "phash": phash or [None] * len(ids),
             "status": ["undecodable" if post in undecodable else "ok" for post in ids],
         },
     )

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from raylike.errors import StageError
+from raylike.learning import linear_model
 from raylike.stages import classify
+from raylike.stages.classify import reading
 from raylike.tables import TABLES
 from raylike.workspace import Workspace
 from tests.unit.stages.learning_workspace import NOW, context, write, write_features, write_posts
@@ -155,12 +157,16 @@ def test_predictions_cover_every_photo_once_for_each_model(tmp_path: Path) -> No
     assert (predictions.evaluation == "test").sum() == 9 * 20
 
 
-def test_twice_the_same_input_gives_the_same_tables_whatever_the_order_of_rows(tmp_path: Path) -> None:
+def test_twice_the_same_input_gives_the_same_tables_whatever_the_order_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whether there is memory for the features or not."""
     tables = []
     for run in range(2):
         path = tmp_path / str(run)
         features = prepare(path)
         if run:
+            monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
             ids = Workspace(path).read("posts").column("post_id").to_pylist()
             order = np.random.default_rng(1).permutation(N)
             write_features(path, [ids[i] for i in order], features[:, order])
@@ -275,3 +281,26 @@ def test_a_split_at_random_says_by_how_much_it_flatters(tmp_path: Path) -> None:
     prepare(tmp_path)
     report = classify.run(context(tmp_path, "classify", **QUICK, labels={"protocol": "study"}))
     assert any("the split moves it by" in note for note in report.notes)
+
+
+def test_the_best_linear_model_is_kept_and_scores_as_it_did_in_the_run(tmp_path: Path) -> None:
+    features = prepare(tmp_path)
+    classify.run(context(tmp_path, "classify", **QUICK))
+    workspace = Workspace(tmp_path)
+    results = workspace.read("results").to_pandas()
+    validated = results[results.evaluation == "cross-validation"].set_index(["model", "features"]).ap
+    linear = validated[validated.index.get_level_values(0).isin(["LinearSVC", "logistic regression"])]
+    kept = linear_model.load(workspace)
+    assert kept is not None
+    assert validated[kept.name, kept.source.layer] == linear.drop(("logistic regression", "metadata")).max()
+
+    table = workspace.read("predictions").to_pandas().sort_values("post_id")
+    ours = table[(table.model == kept.name) & (table.features == kept.source.layer)]
+    test = (ours.evaluation == "test").to_numpy()
+    half = 0.5 if kept.source.layer == "fc7" else 1.0
+    rows = np.tile(features * np.float32(half), (1, 1, kept.weights.size // features.shape[2]))
+    np.testing.assert_allclose(kept.score(rows)[test], ours.score[test], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(kept.held_out, np.sort(ours.score[test]))
+    np.testing.assert_allclose(kept.platt.probability(ours.score[test].to_numpy()), ours.probability[test])
+    assert kept.source.mirrored
+    assert kept.n_accounts == 10

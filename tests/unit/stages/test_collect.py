@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from raylike.commits import Commit
 from raylike.config import CollectSettings, Settings, SourceSettings
 from raylike.errors import CredentialsError, InputDataError, ServiceUnavailable, TryAgainLater
 from raylike.progress import Silence
 from raylike.stage import StageContext
 from raylike.stages import collect
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.unit.providers.v1_server import RATE_ERROR, TOKEN, V1Server, media, meta_error
 
 OTHER = TOKEN.replace("101", "102")
@@ -196,3 +198,23 @@ def test_it_runs_where_a_loop_is_running_already(server: V1Server, workspace_pat
         return collect.run(context(server, workspace_path)).rows_out
 
     assert asyncio.run(notebook()) == 23
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "#me: 33 posts a hit, 118,800 an hour at 1 s a hit at most"),
+        ({"max_posts": 66}, "#me, 66 posts: 2 hits on 1 token with 5000 hits in 3600 s each, about 2 s"),
+    ],
+)
+def test_what_it_will_take_is_said_before(
+    server: V1Server, workspace_path: Path, options: dict[str, Any], said: str
+) -> None:
+    notes: list[str] = []
+
+    class Heard(Silence):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    collect.run(replace(context(server, workspace_path, **options), progress=Heard()))
+    assert notes[0].startswith(said)

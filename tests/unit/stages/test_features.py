@@ -17,11 +17,12 @@ import pytest
 import ray
 
 from raylike import cluster, feature_rows, photo_stream
+from raylike.commits import Commit
 from raylike.stage import StageContext, StageReport
 from raylike.stages import features
 from raylike.tables import features_name
 from raylike.vision.backbones import Backbone
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.pictures import photo
 from tests.unit.stages.learning_workspace import NOW, context, write
 
@@ -57,26 +58,18 @@ class Computed:
         return posts
 
 
-class Local:
-    """Stands for the data set of entries."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-
-    def iter_rows(self) -> Iterator[dict[str, Any]]:
-        yield from self._table.to_pylist()
-
-
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
     """The stage with its model in this process, watched."""
     record = Computed()
 
-    def extract(about: StageContext, backbone: Backbone, job: features.Job, todo: set[str]) -> Local:
+    def extract(
+        about: StageContext, backbone: Backbone, job: features.Job, todo: set[str]
+    ) -> Iterator[dict[str, Any]]:
         record.runs.append(sorted(todo))
         pool = cluster.Pool(size=1, num_cpus=1, num_gpus=0, threads=1)
         model = features.ExtractFeatures(backbone, pool, about.workspace, job)
-        return Local(model(pa.Table.from_pylist(photo_stream.plan(about.workspace, todo))))
+        yield from model(pa.table({"units": [photo_stream.plan(about.workspace, todo)]})).to_pylist()
 
     monkeypatch.setattr(ray, "get", lambda value: value)
     monkeypatch.setattr(cluster, "gpus", lambda device: 0)
@@ -149,6 +142,44 @@ def test_photos_that_are_labelled_again_are_not_computed_again(
     assert computed.take() == []
 
 
+def test_another_source_in_the_same_workspace_costs_nothing_on_the_way_back(
+    workspace_path: Path, computed: Computed
+) -> None:
+    """Its posts are others, and one of them shows a photo that is known already."""
+    elsewhere = {"toot1": photo(280, 280, 99), "toot2": PHOTOS["post1"]}
+    write_photos(workspace_path, PHOTOS)
+    run(workspace_path)
+    first = counting(workspace_path)
+    computed.take()
+    write_photos(workspace_path, elsewhere)
+    assert run(workspace_path).rows_out == 2
+    assert computed.take() == ["toot1"]
+    write_photos(workspace_path, PHOTOS)
+    assert run(workspace_path).rows_out == 3
+    write_photos(workspace_path, elsewhere)
+    assert run(workspace_path).rows_out == 2
+    assert computed.take() == []
+    rows = counting(workspace_path)
+    assert rows[rows["post_id"].isin(list(PHOTOS))].reset_index(drop=True).equals(first)
+
+
+def test_mirrored_rows_are_kept_while_they_are_not_wanted(workspace_path: Path, computed: Computed) -> None:
+    write_photos(workspace_path, PHOTOS)
+    run(workspace_path)
+    first = counting(workspace_path)
+    computed.take()
+    assert run(workspace_path, mirrored=False).rows_out == 3
+    assert not counting(workspace_path)["flipped"].any()
+    write_photos(workspace_path, {**PHOTOS, "new": photo(300, 300, 7)})
+    run(workspace_path, mirrored=False)
+    assert computed.take() == ["new"]
+    run(workspace_path)
+    assert computed.take() == ["new"], "of it alone there is no mirrored row yet"
+    rows = counting(workspace_path)
+    assert rows[rows["post_id"] != "new"].reset_index(drop=True).equals(first)
+    assert len(rows) == 8
+
+
 def test_the_same_file_under_another_post_is_computed_once(workspace_path: Path, computed: Computed) -> None:
     twice = {**PHOTOS, "reposted": PHOTOS["post1"], "again": PHOTOS["post1"]}
     write_photos(workspace_path, twice)
@@ -219,6 +250,23 @@ def test_a_table_of_an_older_raylike_is_made_anew(workspace_path: Path, computed
     write_deltalake(f"{workspace_path}/tables/{ALEXNET}", old)
     assert run(workspace_path).rows_out == 3
     assert len(counting(workspace_path)) == 6
+
+
+@pytest.mark.parametrize(
+    ("n", "processes", "sizes"),
+    [
+        (0, 2, []),
+        (1, 8, [1]),
+        (16, 2, [4, 3, 2, 1, 1, 1, 1, 1, 1, 1]),
+        (20, 1, [4, 4, 4, 4, 2, 1, 1]),
+        (79, 2, [*[4] * 16, 3, 3, 2, *[1] * 7]),
+    ],
+)
+def test_turns_grow_smaller_towards_the_end(n: int, processes: int, sizes: list[int]) -> None:
+    units = [{"row_group": i} for i in range(n)]
+    turns = photo_stream.turns(units, processes, most=4)
+    assert [len(turn) for turn in turns] == sizes
+    assert [unit for turn in turns for unit in turn] == units
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 
 from raylike import pipeline
+from raylike.commits import Commit
 from raylike.errors import StageError
 from raylike.stage import StageReport
 from raylike.stages import labels
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 from tests.unit.stages.learning_workspace import NOW, context, write, write_faces
 
 FACE = [(5.0, 0.2)]
@@ -114,11 +115,11 @@ def write_copies(
 ) -> list[str]:
     """80 photos of 40 accounts with faces; `hashes` gives sha256 and phash of some, `hours` when posted."""
     ids = write_cohort(path, np.random.default_rng(0).exponential(size=80).tolist())
-    write_faces(path, dict.fromkeys(ids, FACE))
     generator = np.random.default_rng(1)
     own = [(f"bytes {i}", f"{generator.integers(2**63):016x}") for i in range(len(ids))]
     both = [hashes.get(i, own[i]) for i in range(len(ids))]
-    write_images(path, ids, both)
+    write_faces(path, dict.fromkeys(ids, FACE), phash=[phash for _, phash in both])
+    write_images(path, ids, [sha256 for sha256, _ in both])
     write(
         path,
         "posts",
@@ -131,12 +132,11 @@ def write_copies(
     return ids
 
 
-def write_images(path: Path, ids: list[str], hashes: Sequence[tuple[str, str]]) -> None:
+def write_images(path: Path, ids: list[str], sha256: Sequence[str]) -> None:
     columns: dict[str, Sequence[Any]] = {
         "post_id": ids,
         "byte_size": [9] * len(ids),
-        "sha256": [one for one, _ in hashes],
-        "phash": [other for _, other in hashes],
+        "sha256": sha256,
         "fetched_at": [NOW] * len(ids),
         "status": ["ok"] * len(ids),
     }
@@ -237,7 +237,7 @@ def test_the_stage_is_stale_when_hashes_or_a_setting_of_copies_change(tmp_path: 
     for chosen in ({"duplicates": "keep"}, {"near_duplicate_bits": 3}, {"max_per_user": 3}):
         assert run_labels(tmp_path, **chosen) is not None
     assert run_labels(tmp_path) is not None
-    write_images(tmp_path, ids, [("one", FIRST)] * 40 + [(f"other {i}", f"{i:016x}") for i in range(40)])
+    write_images(tmp_path, ids, ["one"] * 40 + [f"other {i}" for i in range(40)])
     redone = run_labels(tmp_path)
     assert redone is not None
     assert redone.skipped["duplicate"] == 39

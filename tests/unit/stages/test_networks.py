@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from raylike.commits import Commit
 from raylike.config import CollectSettings, Settings, SourceSettings
 from raylike.errors import ConfigError, InputDataError
 from raylike.progress import Silence
@@ -23,7 +24,7 @@ from raylike.stages import collect, followers, refresh
 from raylike.tables import POSTS
 from raylike.tokens.checking import check, choose
 from raylike.tokens.text import TokenText
-from raylike.workspace import Commit, Workspace
+from raylike.workspace import Workspace
 
 USERS = 150
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from raylike.vision.decode import MAX_SCANS, Picture, decode, fit
+from raylike.vision.decode import Picture, decode, fit
+from raylike.vision.sniff import MAX_SCANS
 from tests.pictures import encode, many_scans, photo, png_bomb, scene
 
 

@@ -310,7 +310,7 @@ def bring(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     def found(**chosen: str) -> EntryPoints:
         return EntryPoints([entry]).select(**chosen)
 
-    monkeypatch.setattr(config, "entry_points", found)
+    monkeypatch.setattr("raylike.config.photos.entry_points", found)
     monkeypatch.setattr(detectors, "entry_points", found)
 
 

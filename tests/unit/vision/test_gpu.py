@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from raylike.vision import backbones, networks
+from raylike.vision import backbones, loading, networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
@@ -18,7 +18,7 @@ bf16 keeps 8 bits (2^-9 = 2e-3), over eight layers."""
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["alexnet", "resnet18"])
 def test_a_gpu_agrees_with_the_cpu(name: str, precision: backbones.Precision) -> None:
-    backbone = backbones.load(name, "random", 0, allow_random=False)
+    backbone = loading.load(name, "random", 0, allow_random=False)
     photos = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (40, 224, 224, 3), np.uint8))
     device = torch.device("cuda")
     with torch.inference_mode():

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from raylike.simulator.drawing import Kind, PhotoSpec, draw
 from raylike.vision.decode import decode
-from raylike.vision.perceptual_hash import distance, perceptual_hash
+from raylike.vision.perceptual_hash import AT_LEAST_PX, distance, perceptual_hash
+from tests.pictures import encode
 
 
 def noise(seed: int, contrast: float = 255) -> NDArray[np.uint8]:
@@ -16,7 +17,11 @@ def noise(seed: int, contrast: float = 255) -> NDArray[np.uint8]:
 
 
 def hash_of_drawing(spec: PhotoSpec) -> str:
-    picture = decode(draw(spec), at_least_px=64, colour=False)
+    return hash_of(draw(spec))
+
+
+def hash_of(data: bytes, at_least_px: int = AT_LEAST_PX, colour: bool = False) -> str:
+    picture = decode(data, at_least_px=at_least_px, colour=colour)
     assert picture is not None
     found = perceptual_hash(picture.pixels)
     assert found is not None
@@ -57,3 +62,29 @@ def test_the_simulators_reposts_are_near_and_its_other_people_are_not() -> None:
     assert max(distance(reposts[0], copy) for copy in reposts) <= 6
     everybody = [reposts[0], *others]
     assert min(distance(a, b) for i, a in enumerate(everybody) for b in everybody[:i]) > 6
+
+
+LARGE = np.kron(
+    np.random.default_rng(0).integers(0, 255, (12, 16, 3)).astype(np.uint8), np.ones((40, 40, 1), np.uint8)
+)
+"""480 x 640 px, RGB."""
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        encode(LARGE, quality=30),
+        encode(np.ascontiguousarray(LARGE[::2, ::2]), "PNG"),
+        encode((LARGE * 0.8).astype(np.uint8)),
+    ],
+    ids=["JPEG quality 30", "half size, PNG", "darker"],
+)
+def test_near_copies_are_near(copy: bytes) -> None:
+    assert distance(hash_of(encode(LARGE, quality=95)), hash_of(copy)) <= 4
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("at_least_px", [AT_LEAST_PX, 640, 2000])
+def test_what_a_detector_wants_decoded_hardly_changes_the_hash(at_least_px: int, colour: bool) -> None:
+    data = encode(LARGE, quality=90)
+    assert distance(hash_of(data), hash_of(data, at_least_px, colour)) <= 2

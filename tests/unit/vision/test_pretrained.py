@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from raylike.vision import backbones, crops, networks, weight_files, zoo
+from raylike.vision import crops, loading, networks, weight_files, zoo
 from raylike.vision.backbones import Backbone
 from tests import lite0
 from tests.pictures import encode
@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(weights: Path) -> Backbone:
-    return backbones.load(lite0.NAME, "imagenet", 0, allow_random=False, weights_file=weights)
+    return loading.load(lite0.NAME, "imagenet", 0, allow_random=False, weights_file=weights)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_views_of_a_photo_are_found_among_others_by_trained_features_and_hardly_
     generator = np.random.default_rng(0)
     pixels = np.stack([view for photo in photos.values() for view in views(photo, generator)])
     photo = np.repeat(np.arange(len(photos)), VIEWS)
-    random = backbones.load(lite0.NAME, "random", 0, allow_random=False)
+    random = loading.load(lite0.NAME, "random", 0, allow_random=False)
     assert share_found(trained, pixels, photo) > 0.95
     assert share_found(random, pixels, photo) < 0.6
 

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from raylike.errors import ConfigError, InputDataError, RaylikeError
-from raylike.vision import backbones, weight_files
+from raylike.vision import alexnet, loading, weight_files
 
 SMALL = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
 
 
 def alexnet_file(path: Path, seed: int = 5) -> Path:
-    state = backbones.random_state(backbones.ALEXNET, seed)
+    state = alexnet.random_state(alexnet.SHAPES, seed)
     save_file({name: torch.from_numpy(values) for name, values in state.items()}, path)
     return path
 
@@ -37,15 +37,15 @@ def test_either_format_is_read(tmp_path: Path, suffix: str, wrapped: bool) -> No
 
 def test_a_files_hash_is_the_name_of_its_weights(tmp_path: Path) -> None:
     path = alexnet_file(tmp_path / "net.safetensors")
-    backbone = backbones.load("alexnet", "imagenet", 0, allow_random=False, weights_file=path)
+    backbone = loading.load("alexnet", "imagenet", 0, allow_random=False, weights_file=path)
     assert backbone.weights == f"sha256:{weight_files.sha256(path)}"
     assert np.array_equal(
         backbone.state["classifier.4.weight"],
-        backbones.random_state(backbones.ALEXNET, 5)["classifier.4.weight"],
+        alexnet.random_state(alexnet.SHAPES, 5)["classifier.4.weight"],
     )
     other = alexnet_file(tmp_path / "other.safetensors", seed=6)
-    changed = backbones.load("alexnet", "imagenet", 0, allow_random=False, weights_file=other)
-    assert backbone.recipe("fp32", mirrored=True) != changed.recipe("fp32", mirrored=True)
+    changed = loading.load("alexnet", "imagenet", 0, allow_random=False, weights_file=other)
+    assert backbone.recipe("fp32") != changed.recipe("fp32")
 
 
 class Trap:
@@ -60,7 +60,7 @@ class Trap:
 
 def refused(path: Path, network: str = "alexnet") -> RaylikeError:
     with pytest.raises(RaylikeError) as raised:
-        backbones.load(network, "imagenet", 0, allow_random=False, weights_file=path)
+        loading.load(network, "imagenet", 0, allow_random=False, weights_file=path)
     assert "\n" not in raised.value.what
     return raised.value
 
@@ -94,7 +94,7 @@ def test_another_architecture_is_refused_with_the_first_difference(tmp_path: Pat
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:
-    state = backbones.random_state(backbones.ALEXNET, 0)
+    state = alexnet.random_state(alexnet.SHAPES, 0)
     tensors = {name: torch.from_numpy(values) for name, values in state.items()}
     save_file({**tensors, "classifier.6.weight": torch.zeros(2, 4096)}, tmp_path / "net.safetensors")
     assert (

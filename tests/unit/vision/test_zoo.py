@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raylike.errors import ConfigError, ServiceUnavailable
-from raylike.vision import backbones, networks, weight_files, zoo
+from raylike.vision import loading, networks, weight_files, zoo
 from raylike.vision.backbones import PRETRAINED, Backbone
 
 models = pytest.importorskip("torchvision.models")
@@ -19,7 +19,7 @@ models = pytest.importorskip("torchvision.models")
 def resnet() -> Backbone:
     """Random resnet18: what its last layer is given, a stage, and what an in-place ReLU then writes over."""
     layers = ("embedding", "layer3", "layer1.0.bn1")
-    return backbones.load("resnet18", "random", seed=1, allow_random=False, layers=layers)
+    return loading.load("resnet18", "random", seed=1, allow_random=False, layers=layers)
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +62,18 @@ def test_a_photos_features_do_not_depend_on_its_company(resnet: Backbone, photos
 def test_what_the_last_layer_is_given_is_found_in_every_kind(name: str, width: int) -> None:
     if name.startswith(zoo.TIMM):
         pytest.importorskip("timm")
-    backbone = backbones.load(name, "random", seed=0, allow_random=False)
+    backbone = loading.load(name, "random", seed=0, allow_random=False)
     assert backbone.layers == ("embedding",)
     assert networks.widths(backbone) == {"embedding": width}
 
 
 def test_fc6_and_fc7_are_the_same_by_either_way(photos: torch.Tensor) -> None:
-    backbone = backbones.load(
+    backbone = loading.load(
         "alexnet", "random", 0, allow_random=False, layers=("fc6", "fc7", "classifier.1", "features.12")
     )
     with torch.inference_mode():
         fc6, fc7, before_relu, pool5 = networks.extractor(backbone)(photos)
-        quick = networks.FeatureExtractor(backbones.load("alexnet", "random", 0, allow_random=False))(photos)
+        quick = networks.FeatureExtractor(loading.load("alexnet", "random", 0, allow_random=False))(photos)
     torch.testing.assert_close((fc6, fc7), quick, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(before_relu.relu(), fc6, rtol=1e-4, atol=1e-4)
     assert before_relu.min() < 0
@@ -81,24 +81,23 @@ def test_fc6_and_fc7_are_the_same_by_either_way(photos: torch.Tensor) -> None:
 
 
 def test_random_weights_follow_from_the_seed_alone() -> None:
-    first = backbones.load("resnet18", "random", 3, allow_random=False)
+    first = loading.load("resnet18", "random", 3, allow_random=False)
     torch.manual_seed(5)
-    again, other = (backbones.load("resnet18", "random", seed, allow_random=False) for seed in (3, 4))
+    again, other = (loading.load("resnet18", "random", seed, allow_random=False) for seed in (3, 4))
     assert all(np.array_equal(first.state[name], again.state[name]) for name in first.state)
     assert not np.array_equal(first.state["conv1.weight"], other.state["conv1.weight"])
-    assert first.recipe("fp32", mirrored=True) == again.recipe("fp32", mirrored=True)
-    assert first.recipe("fp32", mirrored=True) != other.recipe("fp32", mirrored=True)
+    assert first.recipe("fp32") == again.recipe("fp32")
+    assert first.recipe("fp32") != other.recipe("fp32")
 
 
 def test_a_recipe_changes_with_everything_that_features_depend_on(resnet: Backbone) -> None:
-    other_layers = backbones.load("resnet18", "random", 1, allow_random=False)
+    other_layers = loading.load("resnet18", "random", 1, allow_random=False)
     recipes = {
-        resnet.recipe("fp32", mirrored=True),
-        resnet.recipe("bf16", mirrored=True),
-        resnet.recipe("fp32", mirrored=False),
-        other_layers.recipe("fp32", mirrored=True),
+        resnet.recipe("fp32"),
+        resnet.recipe("bf16"),
+        other_layers.recipe("fp32"),
     }
-    assert len(recipes) == 4
+    assert len(recipes) == 3
 
 
 def test_every_classifier_of_torchvision_says_how_to_frame_and_check_its_weights() -> None:
@@ -121,7 +120,7 @@ def test_a_misspelt_backbone_names_the_nearest(name: str, nearest: str) -> None:
     if name.startswith(zoo.TIMM):
         pytest.importorskip("timm")
     with pytest.raises(ConfigError, match=f"did you mean {nearest}") as raised:
-        backbones.choose(name, "random", allow_random=True)
+        loading.choose(name, "random", allow_random=True)
     assert raised.value.exit_code == 2
 
 
@@ -131,13 +130,13 @@ def test_a_misspelt_backbone_names_the_nearest(name: str, nearest: str) -> None:
 )
 def test_a_misspelt_layer_names_the_nearest(name: str, layer: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=f"did you mean {nearest}"):
-        backbones.load(name, "random", 0, allow_random=False, layers=(layer,))
+        loading.load(name, "random", 0, allow_random=False, layers=(layer,))
 
 
 def test_an_unknown_tag_of_timm_is_refused() -> None:
     pytest.importorskip("timm")
     with pytest.raises(ConfigError, match="nosuch"):
-        backbones.choose("timm:resnet18.nosuch", "random", allow_random=True)
+        loading.choose("timm:resnet18.nosuch", "random", allow_random=True)
 
 
 def test_without_a_network_random_weights_are_used_only_if_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +144,10 @@ def test_without_a_network_random_weights_are_used_only_if_allowed(monkeypatch: 
         raise TimeoutError("no answer within 2 s")
 
     monkeypatch.setattr(weight_files, "fetch", unreachable)
-    choice = backbones.choose("resnet18", "imagenet", allow_random=True)
+    choice = loading.choose("resnet18", "imagenet", allow_random=True)
     assert (choice.weights, "resnet18 cannot be had: no answer" in choice.note) == ("random", True)
     with pytest.raises(ServiceUnavailable, match="cannot be had"):
-        backbones.choose("resnet18", "imagenet", allow_random=False)
+        loading.choose("resnet18", "imagenet", allow_random=False)
 
 
 def test_trained_weights_of_timm_come_from_the_hubs_cache(
@@ -160,7 +159,7 @@ def test_trained_weights_of_timm_come_from_the_hubs_cache(
     state = timm.create_model("resnet10t", pretrained=False).state_dict()
     save_file(state, tmp_path / "model.safetensors")
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_: str(tmp_path / "model.safetensors"))
-    backbone = backbones.load("timm:resnet10t", "imagenet", 0, allow_random=False)
+    backbone = loading.load("timm:resnet10t", "imagenet", 0, allow_random=False)
     assert backbone.weights == PRETRAINED
     assert np.array_equal(backbone.state["fc.weight"], state["fc.weight"].numpy())
 
@@ -169,5 +168,5 @@ def test_what_is_not_in_the_hubs_cache_is_not_waited_for_offline(monkeypatch: py
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr(zoo, "HUB", "http://127.0.0.1:9")
-    choice = backbones.choose("timm:resnet10t", "imagenet", allow_random=True)
+    choice = loading.choose("timm:resnet10t", "imagenet", allow_random=True)
     assert choice.weights == "random"

@@ -1,0 +1,217 @@
+"""The application on Ray Serve: processes that hold a model and score in batches, and one that speaks HTTP.
+
+Knows Ray Serve. Knows nothing of routes (`app.py`) or of what scoring is (`raylike/scoring`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from raylike import cluster
+from raylike.errors import ServiceUnavailable
+from raylike.scoring.results import PhotoScore
+from raylike.scoring.scorer import Scorer, Wanted
+from raylike.serving.app import About, create_app
+from raylike.serving.problems import Problem
+from raylike.serving.uploads import UploadLimits
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from ray.serve import Application
+
+APP, MODELS = "raylike", "Models"
+BATCH = 16
+"""Photos scored together at most; as many requests as are there when a batch before them ends."""
+WAIT_S = 0.005
+"""For a batch to fill: a hundredth of what it takes."""
+WAITING = 128
+"""Requests that may wait for the model processes; more are told to come back."""
+TIMEOUT_S = 60.0
+"""For scoring one request's photos."""
+READY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is served, and how.
+
+    Attributes
+    ----------
+    make_scorer : called in each model process
+    host, port : to listen at
+    processes : that hold a model
+    threads : of each
+    """
+
+    make_scorer: Callable[[], Scorer]
+    about: About
+    limits: UploadLimits
+    host: str
+    port: int
+    processes: int
+    threads: int
+
+
+class ModelProcess:
+    """A scorer in a process of its own; plain scores of several requests are computed together."""
+
+    def __init__(self, service: Service) -> None:
+        import torch
+        from ray import serve
+
+        from raylike.vision import decode
+
+        decode.use_threads(service.threads)
+        torch.set_num_threads(service.threads)
+        self._scorer = service.make_scorer()
+        # One thread: torch keeps a team of threads for each that calls it, and batches take turns anyway.
+        self._worker = ThreadPoolExecutor(1)
+        self._together = serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_S)(self._batch)
+
+    async def plain(self, photo: tuple[str, bytes]) -> PhotoScore:
+        """The score of one photo."""
+        found: PhotoScore = await self._together(photo)
+        return found
+
+    async def detailed(self, photo: tuple[str, bytes], explain: bool, crops: bool) -> PhotoScore:
+        """The same with what raised and lowered it, and the best crop."""
+        (result,) = await self._scored([photo], Wanted(explanation=explain, crop=crops))
+        return result
+
+    async def ready(self) -> bool:
+        """True, once the model is there."""
+        return True
+
+    async def _batch(self, photos: list[tuple[str, bytes]]) -> list[PhotoScore]:
+        return await self._scored(photos, Wanted(explanation=False, crop=False))
+
+    async def _scored(self, photos: list[tuple[str, bytes]], wanted: Wanted) -> list[PhotoScore]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, self._scorer.score, photos, wanted)
+
+
+def plan(processes: int | None) -> tuple[int, int]:
+    """Model processes, and threads of each: one for every two CPUs, so that HTTP has room beside them."""
+    cpus = cluster.cpus()
+    n = processes or max(1, cpus // 2)
+    return n, max(1, cpus // n)
+
+
+def start(service: Service) -> None:
+    """Serve until `stop`; Ray must be up.
+
+    Raises
+    ------
+    ServiceUnavailable : if it cannot listen there, or the model processes do not start
+    """
+    from ray import serve
+
+    cluster.quieten()
+    quiet = {"log_level": "ERROR", "enable_access_log": False}
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": service.host, "port": service.port, "request_timeout_s": 2 * TIMEOUT_S},
+            logging_config=quiet,
+        )
+        cluster.quieten()
+        serve.run(application(service), name=APP, route_prefix="/", logging_config=quiet)
+    except (RuntimeError, OSError) as error:
+        raise ServiceUnavailable(
+            f"cannot serve: {first(error)}", f"{service.host}:{service.port}", "is another --port free?"
+        ) from error
+
+
+def stop() -> None:
+    """End what `start` began."""
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
+    serve.shutdown()
+
+
+def application(service: Service) -> Application:
+    """Model processes behind one that speaks HTTP."""
+    from ray import serve
+
+    models = serve.deployment(
+        ModelProcess,
+        name=MODELS,
+        num_replicas=service.processes,
+        max_ongoing_requests=2 * BATCH,
+        max_queued_requests=WAITING,
+        ray_actor_options={"num_cpus": 0},
+    ).bind(service)
+    front = serve.deployment(
+        serve.ingress(_front(service))(_Named),
+        name="Front",
+        max_ongoing_requests=4 * WAITING,
+        ray_actor_options={"num_cpus": 0},
+    )
+    return front.bind(models)
+
+
+class _Named:
+    """Ray Serve wants a class beside an application; its argument makes the model processes its own."""
+
+    def __init__(self, models: Any) -> None:
+        pass
+
+
+def _front(service: Service) -> Callable[[], FastAPI]:
+    """What builds the HTTP application, in the process that serves it; Ray Serve tells it by its being a
+    function."""
+
+    def build() -> FastAPI:
+        from ray import serve
+
+        handle = serve.get_deployment_handle(MODELS, app_name=APP)
+        return create_app(scoring_by(handle), readiness_of(handle), service.about, service.limits)
+
+    return build
+
+
+def scoring_by(
+    handle: Any,
+) -> Callable[[Sequence[tuple[str, bytes]], bool, bool], Awaitable[list[PhotoScore]]]:
+    """Ask model processes; too many requests, or one that takes too long, become a `Problem`."""
+
+    async def score(photos: Sequence[tuple[str, bytes]], explain: bool, crops: bool) -> list[PhotoScore]:
+        from ray.serve.exceptions import BackPressureError
+
+        if explain or crops:
+            asked = [handle.detailed.remote(photo, explain, crops) for photo in photos]
+        else:
+            asked = [handle.plain.remote(photo) for photo in photos]
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return list(await asyncio.gather(*asked))
+        except BackPressureError:
+            raise Problem(503, "busy", "too many photos wait already") from None
+        except TimeoutError:
+            raise Problem(503, "busy", f"not done after {TIMEOUT_S:g} s") from None
+
+    return score
+
+
+def readiness_of(handle: Any) -> Callable[[], Awaitable[bool]]:
+    """Whether a model process answers."""
+
+    async def ready() -> bool:
+        try:
+            async with asyncio.timeout(READY_S):
+                return bool(await handle.ready.remote())
+        except Exception:  # whatever Ray says of a process that is not there
+            return False
+
+    return ready
+
+
+def first(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
