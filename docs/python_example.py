@@ -18,6 +18,7 @@ SMALL = {
     "classify": {"trees": 20, "resamples": 200},
     "finetune": {"iterations": 6, "evaluate_every": 3, "batch_size": 8},
     "tune": {"trials": 2, "iterations": 4},
+    "report": {"explained": 0, "figures": False},
     "ray": {"dashboard": False},
 }
 
