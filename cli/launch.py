@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli.native_output import native_stderr_in
+from cli.native_output import native_stderr_in, stdout_for_data
 from cli.options import resolved
 from cli.progress import duration, speaking
 from raylike.errors import INTERRUPTED_EXIT_CODE
@@ -50,7 +50,7 @@ def launch(
         settings = resolved(params).settings
         workspace = Workspace(params["workspace"])
         quiet = nullcontext() if params["verbose"] else native_stderr_in(log_file(workspace))
-        with quiet, speaking(as_json=params["as_json"]) as speaker:
+        with quiet, stdout_for_data() as out, speaking(as_json=params["as_json"], out=out) as speaker:
             try:
                 if params.get("refresh"):
                     summary = refresh(workspace, settings, speaker)

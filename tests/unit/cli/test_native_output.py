@@ -33,3 +33,20 @@ def test_native_lines_and_children_go_to_the_log(tmp_path: Path) -> None:
 def test_where_there_is_no_place_for_a_log_nothing_changes(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file, not a folder")
     assert run(tmp_path / "logs" / "native.log") == "before\nnative\nchild\npython\nafter\n"
+
+
+def test_only_data_reach_stdout(tmp_path: Path) -> None:
+    body = """
+import os, sys
+from pathlib import Path
+from cli.native_output import native_stderr_in, stdout_for_data
+with native_stderr_in(Path(sys.argv[1])), stdout_for_data() as data:
+    print("library")
+    os.write(1, b"native\\n")
+    print("data", file=data)
+print("path")
+"""
+    log = tmp_path / "native.log"
+    command = [sys.executable, "-c", body, str(log)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "data\npath\n"
+    assert sorted(log.read_text().splitlines()) == ["library", "native"]
