@@ -103,10 +103,10 @@ def run_and_lose(
     reader.start()
     events: list[dict[str, Any]] = []
     lost: list[str] = []
-    due: dict[str, float] = {}  # stage at work -> when to lose a node
-    while line := _next_line(said, min(due.values(), default=None)):
+    due: dict[str, float] = {}  # the stage at work -> when to lose a node
+    while line := _next_line(said, next(iter(due.values()), None)):
         if line == NOT_YET:
-            (stage, _), due = min(due.items(), key=lambda one: one[1]), {}
+            (stage,), due = due, {}
             made.lose(generator.randrange(len(made.workers)))
             made.add()
             lost.append(stage)
@@ -116,7 +116,7 @@ def run_and_lose(
         if event == "stage_started" and stage in moments:
             due[stage] = time.monotonic() + moments[stage]
         elif event == "stage_finished":
-            due.pop(stage, None)
+            due = {}
     reader.join()
     assert process.stderr is not None
     stderr = process.stderr.read()
