@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 from numpy.typing import NDArray
 
 from raylike.config import FeaturesSettings
@@ -36,7 +39,7 @@ def test_trees_grown_by_ray_are_those_grown_in_threads() -> None:
     assert np.array_equal(here, there)
 
 
-def test_sgd_where_the_rows_are_is_sgd_here(tmp_path: Path) -> None:
+def test_sgd_where_the_rows_are_is_sgd_here_also_when_a_process_dies(tmp_path: Path) -> None:
     prepare(tmp_path)
     workspace = Workspace(tmp_path)
     photos, table, _ = reading.read_photos(workspace, FeaturesSettings())
@@ -48,6 +51,10 @@ def test_sgd_where_the_rows_are_is_sgd_here(tmp_path: Path) -> None:
     with nodes.open_rows(workspace, table, photos, "fc6") as everywhere:
         there = _scores(everywhere, photos, features)
         rows = everywhere(_n_rows)
+        with pytest.raises(ray.exceptions.RayActorError):
+            ray.get(everywhere._actors[0].answer.remote(_die))
+        again = _scores(everywhere, photos, features)
+    assert np.allclose(there, again, atol=1e-6)
     assert sum(rows) == 2 * photos.ids.size
     assert np.allclose(here, there, atol=1e-5)
 
@@ -63,6 +70,10 @@ def test_a_value_that_is_not_finite_is_found_where_the_rows_are(tmp_path: Path) 
         nodes.open_rows(workspace, table, photos, "fc6"),
     ):
         pass
+
+
+def _die(_: Shard) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _n_rows(shard: Shard) -> int:

@@ -5,16 +5,16 @@ once; a node that grows trees fetches them once, and all its processes read that
 
 For SGD the features table is opened as a Ray data set and dealt out in shards, one for each CPU. An actor
 reads its shard out of the blocks and keeps it, as float32. From then on only weights and sums travel: the
-driver never holds the rows. An actor whose node is lost is built again elsewhere, from blocks that Ray reads
-anew.
+driver never holds the rows. When a node is lost, the rows are read and dealt out anew among those that are
+left, and the question that was lost with it is asked again. (Were it left to Ray to restart the actor, it
+would wait for blocks that went with the node, and these for a CPU that the other actors hold.)
 
 Knows Ray, and how a features table lies. Knows nothing of what is fitted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -27,10 +27,11 @@ from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
 from raylike import cluster, feature_rows
+from raylike.errors import StageError
 from raylike.learning import forest
 from raylike.learning.photos import Photos
 from raylike.learning.scaling import Moments, Scale, scale_of
-from raylike.learning.sgd import Everywhere, Shard
+from raylike.learning.sgd import Shard
 from raylike.learning.svm import choices_of
 from raylike.stages.classify.reading import FeatureTable
 from raylike.workspace import Workspace
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Blocks = list["ray.ObjectRef[pa.Table]"]
 
-RESTARTS = 2
-"""Of a process that was lost; its work is done again."""
+RESTARTS = 3
+"""Of processes that were lost; their work is done again."""
 
 
 def grow_trees(
@@ -127,31 +128,83 @@ class Holder:
         return ask(self._shard)
 
 
-@dataclass(frozen=True)
 class Holders:
-    """All shards, each in a process of its own."""
+    """All shards, each in a process of its own; used as a context.
 
-    actors: Sequence[Any]
+    Parameters
+    ----------
+    shards : reads the rows and deals them out
+    """
+
+    def __init__(self, find: RowsOfPhotos, shards: Callable[[], list[Blocks]]) -> None:
+        self._find = find
+        self._shards = shards
+        self._scale: Scale | None = None
+        self._actors: list[Any] = []
+        self._losses = 0
+
+    def __enter__(self) -> Holders:
+        self(_nothing)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._release()
 
     def __call__(self, ask: Callable[[Shard], T]) -> Sequence[T]:
-        """At the same time; a question is sent to each node once."""
+        """At the same time; a question is sent to each node once.
+
+        Raises
+        ------
+        StageError : if the features are constant, one is not finite, or nodes are lost too often
+        """
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        while True:
+            try:
+                if not self._actors:
+                    self._deal_out()
+                sent = ray.put(ask)
+                answers: list[T] = ray.get([actor.answer.remote(sent) for actor in self._actors])
+                return answers
+            except RayError as error:
+                if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
+                    raise  # what was asked has failed, not who was asked
+                self._release()
+                self._losses += 1
+                if self._losses > RESTARTS:
+                    raise StageError(
+                        f"processes that hold the features were lost {self._losses} times",
+                        "classify",
+                        "run again: what is done is kept",
+                    ) from error
+
+    def _deal_out(self) -> None:
         import ray
 
-        sent = ray.put(ask)
-        answers: list[T] = ray.get([actor.answer.remote(sent) for actor in self.actors])
-        return answers
+        known, shards = ray.put(self._find), self._shards()
+        if self._scale is None:
+            look = ray.remote(RowsOfPhotos.moments)
+            moments: list[Moments] = ray.get([look.remote(known, blocks) for blocks in shards])
+            self._scale = scale_of(reduce(add, moments), self._find.layer)
+        scale = ray.put(self._scale)
+        holder = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Holder)
+        self._actors = [holder.remote(known, blocks, scale) for blocks in shards]
+
+    def _release(self) -> None:
+        import ray
+
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
 
 
-@contextmanager
-def open_rows(workspace: Workspace, table: FeatureTable, photos: Photos, layer: str) -> Iterator[Everywhere]:
-    """A layer's rows of some photos, dealt over the cluster for as long as they are needed.
+def _nothing(_: Shard) -> None:
+    pass
 
-    Raises
-    ------
-    StageError : if the features are constant, or one is not finite
-    """
-    import ray
 
+def open_rows(workspace: Workspace, table: FeatureTable, photos: Photos, layer: str) -> Holders:
+    """A layer's rows of some photos, to be dealt over the cluster for as long as they are needed."""
     find = RowsOfPhotos(
         layer=layer,
         orientations=table.orientations,
@@ -160,19 +213,7 @@ def open_rows(workspace: Workspace, table: FeatureTable, photos: Photos, layer: 
         choices=choices_of(photos),
         recipe=feature_rows.recipe_in_force(workspace, table.name),
     )
-    known = ray.put(find)
-    shards = _shards(workspace, table.name, layer)
-    moments: list[Moments] = ray.get(
-        [ray.remote(RowsOfPhotos.moments).remote(known, blocks) for blocks in shards]
-    )
-    scale = ray.put(scale_of(reduce(add, moments), layer))
-    holder = ray.remote(num_cpus=1, max_restarts=RESTARTS, max_task_retries=RESTARTS)(Holder)
-    actors = [holder.options(scheduling_strategy="SPREAD").remote(known, blocks, scale) for blocks in shards]
-    try:
-        yield Holders(actors)
-    finally:
-        for actor in actors:
-            ray.kill(actor)
+    return Holders(find, lambda: _shards(workspace, table.name, layer))
 
 
 def _shards(workspace: Workspace, name: str, layer: str) -> list[Blocks]:
