@@ -143,7 +143,11 @@ def download(
             for i, places in enumerate(filter(None, deal([lane(item) for item in items], options.actors))):
                 name = f"downloader-{i}"
                 handle = actor.options(
-                    name=name, namespace=NAMESPACE, num_cpus=options.cpus, max_restarts=options.restarts
+                    name=name,
+                    namespace=NAMESPACE,
+                    num_cpus=options.cpus,
+                    scheduling_strategy="SPREAD",  # every node's network
+                    max_restarts=options.restarts,
                 ).remote(make_job, options, driver)
                 crew.append(_Hand(name, handle, {place: items[place] for place in places}))
             yield from _watch(crew)

@@ -150,6 +150,7 @@ def start(credentials: Sequence[Credential], make_client: Callable[[], Client], 
         name=f"token-{credentials[0].alias}{more}",
         namespace=NAMESPACE,
         num_cpus=options.cpus,
+        scheduling_strategy="SPREAD",  # networks count hits by address, too
         max_restarts=options.restarts,
         max_concurrency=1000,
     )

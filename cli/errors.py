@@ -21,6 +21,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from cli.progress import utc_now
 from raylike.errors import INTERRUPTED_EXIT_CODE, CannotWrite, RaylikeError
 
 INTERNAL_EXIT_CODE = 1
@@ -86,8 +87,8 @@ def _as_known(error: Exception, params: Mapping[str, Any]) -> RaylikeError:
 def _show(error: RaylikeError, exit_code: int, params: Mapping[str, Any]) -> None:
     typer.echo(f"raylike: {error}", err=True)
     if params.get("as_json"):
-        event = {"event": "error", "what": error.what, "where": error.where, "hint": error.hint}
-        typer.echo(json.dumps({**event, "exit_code": exit_code}))
+        event = {"event": "error", "time": utc_now(), "what": error.what, "where": error.where}
+        typer.echo(json.dumps({**event, "hint": error.hint, "exit_code": exit_code}))
 
 
 def _keep_traceback(workspace: str | None) -> Path:

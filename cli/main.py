@@ -8,6 +8,7 @@ from cli.commands import config, tokens
 from cli.commands.doctor import doctor
 from cli.commands.export import export
 from cli.commands.import_ import import_
+from cli.commands.plan import plan
 from cli.commands.run_all import DownloadCommand, run_all, stage_command
 from cli.commands.score import score
 from cli.commands.serve import serve
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command("run-all", cls=Command)(run_all)
 app.command("status", cls=Command)(status)
+app.command("plan", cls=Command)(plan)
 app.command("import", cls=Command)(import_)
 app.command("export", cls=Command)(export)
 app.command("vacuum", cls=Command)(vacuum)

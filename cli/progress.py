@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def finished_line(tally: Tally, summary: dict[str, Any]) -> str:
     return ", ".join([text, *(f"{count:,} {reason}" for reason, count in reasons if count)])
 
 
+def utc_now() -> str:
+    """The time as ISO 8601 has it, in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 class Speaker:
     """Keeps the tally of the stage in progress; its children say it. Safe to call from any thread."""
 
@@ -84,6 +90,9 @@ class Speaker:
         self._clock = clock
         self._lock = threading.RLock()
         self._tally: Tally | None = None
+
+    def run_started(self, run: str) -> None:
+        """A run begins: people see its stages, programs its id."""
 
     def stage_started(self, stage: str) -> None:
         """A stage begins."""
@@ -141,12 +150,21 @@ class Speaker:
 
 
 class JsonEvents(Speaker):
-    """One JSON object a line: stage_started, progress (two a second at most), note, stage_finished, done."""
+    """One JSON object a line: stage_started, progress (two a second at most), note, stage_finished, done.
+
+    Each has the time, in UTC, and the id of the run.
+    """
 
     def __init__(self, out: TextIO, clock: Clock = time.monotonic) -> None:
         super().__init__(clock)
         self._out = out
+        self._run: str | None = None
         self._last_s = float("-inf")
+
+    def run_started(self, run: str) -> None:
+        """Say `run_started`; what follows belongs to this run."""
+        self._run = run
+        self._emit("run_started")
 
     def run_finished(self, summary: dict[str, Any]) -> None:
         """Say `done`, the last event of a run that ended well."""
@@ -185,7 +203,8 @@ class JsonEvents(Speaker):
         self._emit("stage_finished", stage=tally.stage, unit=tally.unit, **summary)
 
     def _emit(self, event: str, **fields: Any) -> None:
-        print(json.dumps({"event": event, **fields}, default=str), file=self._out, flush=True)
+        line = {"event": event, "time": utc_now(), "run": self._run, **fields}
+        print(json.dumps(line, default=str), file=self._out, flush=True)
 
 
 class PlainLines(Speaker):

@@ -5,6 +5,7 @@ Knows Ray's start-up and its resources. Knows nothing of stages.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import actors  # noqa: F401  # sets Ray's environment before Ray is imported
 from raylike.config import RaySettings
 from raylike.errors import ConfigError, ServiceUnavailable
+from raylike.machines import MIB, Machines, Node
 
 if TYPE_CHECKING:
     import ray.data
@@ -29,6 +31,8 @@ T = TypeVar("T")
 NAMESPACE = "raylike"
 REACH_TIMEOUT_S = 5.0
 """Within this a cluster's address must take a connection."""
+UNCONFIGURED = "node_"
+"""How Ray's autoscaler names the type of a node that was not started by it: with the node's id behind."""
 BLOCK_MIB = 16
 """Largest block of a Ray data set. Ray Data sets room aside for blocks as large as its default of 128 MiB,
 and with little room in the object store a pipeline then waits tens of seconds for nothing."""
@@ -244,6 +248,45 @@ def on_every_node(function: Callable[[], T], within_s: float = 120.0) -> list[No
     return answers
 
 
+def machines(settings: RaySettings) -> Machines:
+    """The nodes of the session that is up, as the scheduler sees them."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes = tuple(
+        Node(
+            node["NodeManagerHostname"],
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+            int(node["Resources"].get("memory", 0)) // MIB,
+        )
+        for node in alive
+    )
+    growing = settings.may_grow if settings.may_grow is not None else _may_grow(alive)
+    return Machines(nodes, settings.address, growing)
+
+
+def _may_grow(nodes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an autoscaler may add nodes, as far as Ray tells.
+
+    Ray's own autoscaler, as `ray up` starts it, keeps a report in the head: of the types of nodes that it was
+    given; without a configuration, of one type a node, by the node's id. A platform may say what the cluster
+    can become. KubeRay gives nodes the names of their groups, whether or not these can grow.
+    """
+    from ray._private.state import state
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    report = _internal_kv_get(b"__autoscaling_status")
+    groups = [node["Labels"].get("ray.io/node-group", "") for node in nodes]
+    return adds_nodes(json.loads(report) if report else {}, groups) or bool(state.get_cluster_config())
+
+
+def adds_nodes(report: Mapping[str, Any], groups: Sequence[str]) -> bool:
+    """Whether an autoscaler's report, or the groups that nodes belong to, tell of types that may be added."""
+    types = report.get("autoscaler_report", {}).get("active_nodes", {})
+    return any(not name.startswith(UNCONFIGURED) for name in types) or any(groups)
+
+
 @dataclass(frozen=True)
 class Pool:
     """How a batch model is spread over the cluster: processes, and what each may use."""
@@ -254,7 +297,15 @@ class Pool:
     threads: int
 
 
-def plan_pool(cpus: int, gpus: int, *, n_items: int, wanted: int | None = None, per_actor: int = 64) -> Pool:
+def plan_pool(
+    cpus: int,
+    gpus: int,
+    *,
+    n_items: int,
+    wanted: int | None = None,
+    per_actor: int = 64,
+    node_cpus: int | None = None,
+) -> Pool:
     """Choose the number of model processes from what there is and what there is to do.
 
     Parameters
@@ -263,6 +314,7 @@ def plan_pool(cpus: int, gpus: int, *, n_items: int, wanted: int | None = None, 
     n_items : photos to do
     wanted : the user's own choice, if any
     per_actor : photos below which one more process costs more than it brings
+    node_cpus : of the largest node, which bounds the threads of a process; empty: all are on one
 
     Returns
     -------
@@ -273,7 +325,12 @@ def plan_pool(cpus: int, gpus: int, *, n_items: int, wanted: int | None = None, 
     size = max(1, min(most, math.ceil(n_items / per_actor)))
     share = math.floor(100 * (cpus - 1) / size) / 100 if cpus > 1 else 0.5
     num_cpus = max(0.01, min(1.0, share))
-    return Pool(size=size, num_cpus=num_cpus, num_gpus=1.0 if gpus else 0.0, threads=max(1, cpus // size))
+    return Pool(
+        size=size,
+        num_cpus=num_cpus,
+        num_gpus=1.0 if gpus else 0.0,
+        threads=max(1, min(cpus // size, node_cpus or cpus)),
+    )
 
 
 def cpus() -> int:
@@ -281,6 +338,13 @@ def cpus() -> int:
     import ray
 
     return int(ray.cluster_resources().get("CPU", 1))
+
+
+def node_cpus() -> int:
+    """CPUs of the largest node."""
+    import ray
+
+    return max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=1)
 
 
 def gpus(device: str) -> int:

@@ -176,6 +176,7 @@ def run_all(
         check_cause(cause)
     started = time.monotonic()
     run = _run_id()
+    progress.run_started(run)
     results: list[StageResult] = []
     with workspace.lock(), MemoryWatch() as memory:
         _refuse_other_source(workspace, settings, force)
@@ -205,6 +206,7 @@ def refresh(
     settings = with_source_defaults(settings or config.resolve().settings)
     progress = progress or Silence()
     started_at, started, run = datetime.now(UTC), time.monotonic(), _run_id()
+    progress.run_started(run)
     with workspace.lock(), MemoryWatch() as memory, ExitStack() as stack:
         _refuse_other_source(workspace, settings, ())
         if settings.source.name == "files":
@@ -355,9 +357,23 @@ def _surroundings(
     with ExitStack() as stack:
         around = Surroundings(stack, settings, progress)
         stale = [s for s in stages if s.name in force or not _is_current(workspace, settings, s)]
-        if stale and any(s.needs_ray(settings) for s in stages[stages.index(stale[0]) :]):
+        to_come = stages[stages.index(stale[0]) :] if stale else []
+        if on_ray := [stage.name for stage in to_come if stage.needs_ray(settings)]:
+            _refuse_unplaceable(workspace, settings, on_ray, around, progress)
             around.prepare_ray()
         yield around
+
+
+def _refuse_unplaceable(
+    workspace: Workspace, settings: Settings, stages: list[str], around: Surroundings, progress: Progress
+) -> None:
+    """Before anything is done: whether there are machines for what these stages will ask of Ray."""
+    from raylike import placement
+
+    if settings.ray.address == "local" and not placement.has_wishes(settings):
+        return  # what raylike chooses for itself fits on any one machine
+    work = placement.work_of(settings, photos=workspace.rows("labels"))
+    placement.check(stages, settings, around.machines(), work, progress.note)
 
 
 def _is_current(workspace: Workspace, settings: Settings, stage: StageSpec) -> bool:

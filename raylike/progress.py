@@ -12,6 +12,9 @@ from typing import Any, Protocol
 class Progress(Protocol):
     """Receives what happens during a run. Every method returns at once."""
 
+    def run_started(self, run: str) -> None:
+        """A run begins; the id is that of its rows in the table `runs`."""
+
     def stage_started(self, stage: str) -> None:
         """A stage begins; what it will do is not known yet."""
 
@@ -33,6 +36,9 @@ class Progress(Protocol):
 
 class Silence:
     """Listens to nothing: for tests and for use from Python."""
+
+    def run_started(self, run: str) -> None:
+        """Say nothing."""
 
     def stage_started(self, stage: str) -> None:
         """Say nothing."""

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from raylike import cluster
 from raylike.config import Settings
+from raylike.machines import Machines, this_machine
 from raylike.progress import Progress
 
 
@@ -38,6 +39,13 @@ class Surroundings:
         if self._session.dashboard_url and not self._announced:
             self._announced = True
             self._progress.note(f"Ray dashboard: {self._session.dashboard_url} ({cluster.sign_in_hint()})")
+
+    def machines(self) -> Machines:
+        """This machine, as far as it is known before Ray is up; of a cluster the nodes, once it is joined."""
+        if self._settings.ray.address == "local":
+            return this_machine(self._settings.ray.num_cpus)
+        self.ray()
+        return cluster.machines(self._settings.ray)
 
     def network(self) -> Settings:
         """The settings with the address of the network in them; starts the simulator if that is it."""

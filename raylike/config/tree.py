@@ -47,6 +47,9 @@ class RaySettings(Section):
     address: str = Field("local", description="local: start one for this run; or a cluster's address")
     num_cpus: PositiveInt | None = Field(None, description="CPUs of a local session; empty: all")
     dashboard: bool = Field(True, description="Ray's dashboard on loopback while the run lasts")
+    may_grow: bool | None = Field(
+        None, description="whether nodes may be added while a run waits for them; empty: as Ray tells"
+    )
 
 
 class Settings(Section):

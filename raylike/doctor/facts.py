@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from raylike import descriptors
+from raylike.machines import gpu_names
 
 PACKAGES = (
     "raylike",
@@ -79,7 +79,7 @@ def survey(folders: Sequence[str], to_reach: Sequence[tuple[str, int]]) -> Machi
         memory_gib=psutil.virtual_memory().total / GIB,
         disk_free_gib={folder: _free_gib(Path(folder)) for folder in folders},
         descriptors=descriptors.hard_limit(),
-        gpus=_gpus(),
+        gpus=gpu_names(),
         open_ports=_open_ports(),
         unreached=_unreached(to_reach),
     )
@@ -96,18 +96,6 @@ def _free_gib(folder: Path) -> float:
     """Room where a folder lies or would be made."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free / GIB
-
-
-def _gpus() -> tuple[str, ...]:
-    """By the driver's own program: to ask torch would take seconds and memory of the GPU."""
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=20, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(line.strip() for line in listed.stdout.splitlines() if line.strip())
 
 
 def _open_ports() -> tuple[str, ...]:

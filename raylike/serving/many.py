@@ -61,7 +61,7 @@ def score_many(
         {"number": number, "sources": [asdict(source) for source in batch]}
         for number, batch in enumerate(batches)
     ]
-    pool = cluster.plan_pool(cluster.cpus(), 0, n_items=len(photos))
+    pool = cluster.plan_pool(cluster.cpus(), 0, n_items=len(photos), node_cpus=cluster.node_cpus())
     scored = cluster.from_items(rows).map(
         ScoreBatch,
         fn_constructor_args=(make_scorer, reader, wanted, pool.threads),

@@ -35,6 +35,7 @@ from raylike.errors import InputDataError, ServiceUnavailable, StageError
 from raylike.fetching import FetchLimits, PassingFault, Rejected
 from raylike.replacing import Replacement
 from raylike.robots import Robots
+from raylike.sizing import DOWNLOADER_CPUS, plan_downloaders
 from raylike.stage import StageContext, StageReport
 from raylike.tables import IMAGES
 from raylike.vision import inspection
@@ -46,12 +47,6 @@ READERS = 2
 LARGE_BYTES = 2**20
 """Files from here on are checked in a thread: a millisecond for each; for smaller ones it costs more than
 the check itself (0.05 ms for 66 kB)."""
-
-PHOTOS_PER_ACTOR = 2500
-"""With fewer, one more process takes about as long to start (2 s) as it saves."""
-
-MOST_ACTORS = 8
-"""Chosen unasked: each has its own requests under way, and servers are other people's."""
 
 LOCAL = "local files"
 
@@ -174,7 +169,7 @@ def run(context: StageContext) -> StageReport:
     context.progress.expect(len(todo), "photos")
     limit = descriptors.hard_limit()
     room = descriptors.plan(settings.download.in_flight, limit)
-    actors = settings.download.actors or plan_actors(len(todo), cluster.cpus())
+    actors = settings.download.actors or plan_downloaders(len(todo), cluster.cpus())
     if todo:
         context.progress.note(_plan(settings.download, actors, room, limit))
     images = Replacement(workspace, "images", again, context.commit.partial())
@@ -225,11 +220,6 @@ def _job_factory(
     return partial(PhotoJob, workspace, settings, dict(source.resolve), source.allow_private_addresses)
 
 
-def plan_actors(n_photos: int, cpus: int) -> int:
-    """How many processes are worth it: at most one a CPU, each with enough to do."""
-    return max(1, min(cpus, MOST_ACTORS, n_photos // PHOTOS_PER_ACTOR))
-
-
 def _options(settings: DownloadSettings, actors: int, room: DescriptorPlan) -> DownloadOptions:
     return DownloadOptions(
         actors=actors,
@@ -239,6 +229,7 @@ def _options(settings: DownloadSettings, actors: int, room: DescriptorPlan) -> D
             backoff=Backoff(attempts=settings.attempts),
         ),
         batch_rows=max(1, settings.commit_every // actors),
+        cpus=DOWNLOADER_CPUS,
     )
 
 

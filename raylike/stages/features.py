@@ -312,6 +312,7 @@ def _extract(
         n_items=len(todo),
         wanted=settings.actors,
         per_actor=256,
+        node_cpus=cluster.node_cpus(),
     )
     where = "GPU" if pool.num_gpus else f"{pool.threads} threads"
     context.progress.note(

@@ -29,6 +29,7 @@ from raylike.errors import InputDataError, ServiceUnavailable
 from raylike.forecast import forecast
 from raylike.providers import Connection
 from raylike.providers.base import FAILED, OK, User
+from raylike.sizing import TOKEN_CPUS
 from raylike.stage import StageContext, StageReport
 from raylike.tables import USERS
 
@@ -114,6 +115,7 @@ def _look_up(context: StageContext, missing: pa.Array, batch_size: int) -> tuple
         processes=processes,
         items_per_hit=batch_size,
         stage="followers",
+        cpus=TOKEN_CPUS,
     )
     rows = _Rows(context)
     connect = partial(Connection, endpoint)

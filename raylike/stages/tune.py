@@ -25,6 +25,7 @@ from raylike.errors import StageError
 from raylike.learning import learning_set, linear_trials, search_space
 from raylike.learning.photos import Photos
 from raylike.progress import Progress
+from raylike.sizing import trials_at_once
 from raylike.stage import StageContext, StageReport
 from raylike.tables import TRIALS
 from raylike.vision import loading
@@ -36,8 +37,6 @@ LOOKS = 3
 REDUCTION = 3
 """ASHA keeps the best third at each look."""
 LOOKED = "iterations_done"
-THREADS = 8
-"""Cores that one trial can use: batches of 32 gain little beyond."""
 
 
 def run(context: StageContext) -> StageReport:
@@ -104,8 +103,8 @@ def _search(
 
     chosen: TuneSettings = settings.tune
     n_cpus = cluster.cpus()
-    at_once = chosen.concurrent or max(1, n_gpus or n_cpus // THREADS)
-    threads = max(1, n_cpus // at_once)
+    at_once = trials_at_once(n_cpus, n_gpus, chosen.concurrent)
+    threads = max(1, min(cluster.node_cpus(), n_cpus // at_once))
     filesystem, root = context.workspace.filesystem()
     parent, _, name = folder.rpartition("/")
     trainable = tune.with_resources(

@@ -23,6 +23,11 @@ def test_known_pools(cpus: int, gpus: int, n_items: int, size: int, threads: int
     assert pool.num_gpus == (1 if gpus else 0)
 
 
+def test_a_process_has_no_more_threads_than_its_node_has_cpus() -> None:
+    assert plan_pool(8, 0, n_items=10, node_cpus=2).threads == 2
+    assert plan_pool(8, 0, n_items=10, node_cpus=8).threads == 8
+
+
 @pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 64])
 @pytest.mark.parametrize("wanted", [None, 1, 2, 4])
 def test_actors_leave_room_for_the_tasks_that_feed_them(cpus: int, wanted: int | None) -> None:

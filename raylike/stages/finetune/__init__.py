@@ -12,7 +12,6 @@ ready (`ingest.py`).
 from __future__ import annotations
 
 import json
-import math
 import threading
 from typing import Any
 
@@ -27,6 +26,7 @@ from raylike.learning.material import check
 from raylike.learning.outcomes import Outcome
 from raylike.learning.training_log import TrainingLog
 from raylike.models import card, description, files
+from raylike.sizing import training_shares
 from raylike.stage import StageContext, StageReport
 from raylike.stages.finetune import ingest
 from raylike.stages.finetune.job import MODEL
@@ -116,7 +116,7 @@ def _train(context: StageContext, job: Job, *, use_gpu: bool) -> Outcome:
     filesystem, root = context.workspace.filesystem()
     parent, _, name = job.folder.rpartition("/")
     n_workers = job.settings.finetune.workers
-    worker_cpus, task_cpus = _shares(cluster.cpus(), n_workers, streams=job.streams)
+    worker_cpus, task_cpus = training_shares(cluster.cpus(), n_workers, streams=job.streams)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
@@ -167,16 +167,6 @@ def _train(context: StageContext, job: Job, *, use_gpu: bool) -> Outcome:
         for look in outcome.curve:  # those that came too fast to be seen
             log.looked(look)
     return outcome
-
-
-def _shares(cpus: int, n_workers: int, *, streams: bool) -> tuple[float, float]:
-    """Ray's CPUs of a worker, and of a task that makes photos ready: those must find room beside the workers,
-    or training waits for ever."""
-    if not streams:
-        return 1.0, 0.0
-    worker = min(1.0, (cpus - 1) / n_workers) if cpus > 1 else 0.5 / n_workers
-    worker = math.floor(100 * worker) / 100
-    return worker, min(1.0, cpus - worker * n_workers)
 
 
 def _explained(error: Exception) -> RaylikeError:

@@ -14,6 +14,7 @@ Knows Ray Data. Knows nothing of networks.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -37,15 +38,20 @@ STEPS_AHEAD = 8
 """Of which photos may wait in the object store; more, where they are small."""
 LEAST_AHEAD = 128 * 2**20
 """Bytes that Ray Data gets at least: with less it waits for room more than it works."""
+SCHEDULED_EVERY_S = 0.1
+"""Ray Data looks at its tasks so often."""
 TASK_PHOTOS = 128
 """A task makes so many photos ready at least, which takes some 0.1 s."""
 
 
 def datasets(job: Job, task_cpus: float) -> dict[str, Callable[[], Dataset]]:
     """The data sets of all workers by name. They are made when a group of workers starts."""
+    import ray
+
+    told = ray.put(job)
     n_workers, iterations = job.settings.finetune.workers, job.settings.finetune.iterations
     return {
-        _name(rank, first): partial(_dataset, job, rank, first, min(first + LEG, iterations), task_cpus)
+        _name(rank, first): partial(_dataset, told, rank, first, min(first + LEG, iterations), task_cpus)
         for rank in range(n_workers)
         for first in range(0, iterations, LEG)
     }
@@ -58,6 +64,27 @@ def options(job: Job) -> ExecutionOptions:
     share = job.settings.finetune.batch_size // job.settings.finetune.workers
     room = max(LEAST_AHEAD, STEPS_AHEAD * share * 3 * job.framing.input_px**2)
     return ExecutionOptions(preserve_order=True, resource_limits=ExecutionResources(object_store_memory=room))
+
+
+class Unhurried:
+    """Lets Ray Data's scheduler rest, which runs in the training process, between two looks at its tasks.
+
+    While photos wait to be taken it would look again at once, which takes the training a core and Python's
+    lock: half of its photos a second on two cores (Ray 2.60; benchmarks/README.md, Fine-tuning).
+    """
+
+    def before_execution_starts(self, executor: object) -> None:
+        """Nothing."""
+
+    def on_execution_step(self, executor: object) -> None:
+        """Rest."""
+        time.sleep(SCHEDULED_EVERY_S)
+
+    def after_execution_succeeds(self, executor: object) -> None:
+        """Nothing."""
+
+    def after_execution_fails(self, executor: object, error: Exception) -> None:
+        """Nothing."""
 
 
 class Stream:
@@ -95,31 +122,22 @@ def _rows(
             yield from zip(block["iteration"].tolist(), block["photos"], strict=True)
 
 
-def _dataset(job: Job, rank: int, first: int, end: int, task_cpus: float) -> Dataset:
+def _dataset(told: ray.ObjectRef[Job], rank: int, first: int, end: int, task_cpus: float) -> Dataset:
     """Steps `first` to `end`, or from the last saved state on, where that is among them."""
     import ray.data
 
     cluster.configure_data()
+    job: Job = ray.get(told)
     filesystem, root = job.workspace.filesystem()
     first = min(max(first, saved_iteration(filesystem, f"{root}/{job.folder}")), end - 1)
     share = job.settings.finetune.batch_size // job.settings.finetune.workers
     steps_a_task = -(-TASK_PHOTOS // share)
     dataset = ray.data.range(end - first, override_num_blocks=-(-(end - first) // steps_a_task))
-    return dataset.map_batches(
-        partial(_shown, job=_put(job), rank=rank, first=first), batch_size=None, num_cpus=task_cpus
+    shown = dataset.map_batches(
+        partial(_shown, job=told, rank=rank, first=first), batch_size=None, num_cpus=task_cpus
     )
-
-
-_put_before: dict[str, Any] = {}
-
-
-def _put(job: Job) -> ray.ObjectRef[Job]:
-    """The job in the object store, once for all its data sets."""
-    import ray
-
-    if job.folder not in _put_before:
-        _put_before[job.folder] = ray.put(job)
-    return _put_before[job.folder]
+    shown.context.custom_execution_callback_classes = [Unhurried]
+    return shown
 
 
 def _shown(

@@ -63,7 +63,7 @@ def _train(job: Job) -> Outcome | None:
     settings, where = job.settings, train.get_context()
     chosen = settings.finetune
     rank, n_workers = where.get_world_rank(), where.get_world_size()
-    torch.set_num_threads(max(1, cluster.cpus() // n_workers))
+    torch.set_num_threads(max(1, min(cluster.node_cpus(), cluster.cpus() // n_workers)))
     device = get_device()
     backbone = loading.load(
         settings.features.backbone,

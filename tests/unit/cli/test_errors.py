@@ -51,7 +51,9 @@ def test_each_kind_ends_with_its_code_and_its_hint(run_raising: Run, kind: type[
 
 def test_with_json_an_error_is_also_an_event(run_raising: Run) -> None:
     result = run_raising(errors.TryAgainLater("limits are used up", "instagram", "wait"), "--json")
-    assert json.loads(result.stdout.splitlines()[-1]) == {
+    event = json.loads(result.stdout.splitlines()[-1])
+    assert event.pop("time")
+    assert event == {
         "event": "error", "what": "limits are used up", "where": "instagram", "hint": "wait", "exit_code": 75,
     }  # fmt: skip
 
@@ -126,7 +128,7 @@ def run_all(*_, **__):
         stdout=subprocess.PIPE)
     child.stdout.readline()
     try:
-        print(child.pid, flush=True)
+        print(child.pid, file=sys.stderr, flush=True)
         time.sleep(600)
     finally:
         {clean_up}
@@ -143,13 +145,13 @@ def test_ctrl_c_ends_everything_in_three_seconds_however_bad_the_clean_up(
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", WITH_A_CHILD.format(clean_up=clean_up), "run-all", "-w", str(tmp_path / "w")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         cwd=ROOT,
     )
     with process:
-        assert process.stdout is not None
-        child = psutil.Process(int(process.stdout.readline()))
+        assert process.stderr is not None
+        child = psutil.Process(int(process.stderr.readline()))
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130

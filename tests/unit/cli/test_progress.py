@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -79,6 +80,7 @@ def test_a_silent_stage_gets_its_lines_too() -> None:
 def test_programs_get_one_json_object_a_line_and_progress_twice_a_second_at_most() -> None:
     out, clock = io.StringIO(), Clock()
     events = JsonEvents(out, clock)
+    events.run_started("20261125T091201-571126")
     events.note("hello")
     events.stage_started("faces")
     events.expect(1000, "photos")
@@ -89,13 +91,17 @@ def test_programs_get_one_json_object_a_line_and_progress_twice_a_second_at_most
     events.run_finished({"report": "report/index.html"})
     said = [json.loads(line) for line in out.getvalue().splitlines()]
     kinds = [event["event"] for event in said]
-    assert kinds[:2] == ["note", "stage_started"]
+    assert kinds[:3] == ["run_started", "note", "stage_started"]
+    assert {event["run"] for event in said} == {"20261125T091201-571126"}
+    times = [datetime.fromisoformat(event["time"]) for event in said]
+    assert times == sorted(times)
+    assert times[0].utcoffset() == timedelta(0)
     assert kinds[-2:] == ["stage_finished", "done"]
     progress = [event for event in said if event["event"] == "progress"]
     assert 15 <= len(progress) <= 21
     assert progress[-1]["rate_hz"] == pytest.approx(100, rel=0.02)
     assert said[-2]["failed"] == {"undecodable": 3}
-    assert said[-1] == {"event": "done", "report": "report/index.html"}
+    assert said[-1]["report"] == "report/index.html"
 
 
 class Terminal(io.StringIO):

@@ -21,6 +21,7 @@ from actors.paced import Backoff
 from raylike import connections, fetching
 from raylike.config import DownloadSettings
 from raylike.descriptors import plan
+from raylike.sizing import plan_downloaders
 from raylike.stages import download
 from raylike.stages.download import Photo, PhotoJob
 from raylike.workspace import Workspace
@@ -340,7 +341,7 @@ def test_files_pass_the_same_checks(tmp_path: Path) -> None:
     [(0, 4, 1), (100, 4, 1), (2499, 4, 1), (5000, 2, 2), (5000, 16, 2), (120_000, 4, 4), (120_000, 64, 8)],
 )
 def test_how_many_processes_are_worth_it(n_photos: int, cpus: int, actors: int) -> None:
-    assert download.plan_actors(n_photos, cpus) == actors
+    assert plan_downloaders(n_photos, cpus) == actors
 
 
 def test_the_plan_states_connections_and_descriptors_and_what_did_not_fit() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from raylike.errors import CannotWrite
 from raylike.learning.batches import Batch, Batches
 from raylike.learning.material import Feed
-from raylike.stages import finetune
+from raylike.sizing import training_shares
 from raylike.stages.finetune import ingest, job, worker
 from raylike.stages.finetune.ingest import Stream
 
@@ -58,7 +58,7 @@ def test_steps_come_in_order_wherever_the_data_begin(
     [(2, 1, (1.0, 1.0)), (2, 2, (0.5, 1.0)), (16, 4, (1.0, 1.0)), (1, 1, (0.5, 0.5)), (4, 8, (0.37, 1.0))],
 )
 def test_tasks_find_room_beside_the_workers(cpus: int, workers: int, shares: tuple[float, float]) -> None:
-    found = finetune._shares(cpus, workers, streams=True)
+    found = training_shares(cpus, workers, streams=True)
     assert found == pytest.approx(shares)
     assert found[0] * workers + found[1] <= cpus
 
