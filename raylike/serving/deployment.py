@@ -18,6 +18,7 @@ from raylike.scoring.results import PhotoScore
 from raylike.scoring.scorer import Scorer, Wanted
 from raylike.serving.app import About, create_app
 from raylike.serving.problems import Problem
+from raylike.serving.together import Together
 from raylike.serving.uploads import UploadLimits
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 
 APP, MODELS = "raylike", "Models"
 BATCH = 16
-"""Photos scored together at most; as many requests as are there when a batch before them ends."""
-WAIT_S = 0.005
-"""For a batch to fill: a hundredth of what it takes."""
+"""Photos scored together at most."""
 WAITING = 128
 """Requests that may wait for the model processes; more are told to come back."""
 TIMEOUT_S = 60.0
@@ -62,7 +61,6 @@ class ModelProcess:
 
     def __init__(self, service: Service) -> None:
         import torch
-        from ray import serve
 
         from raylike.vision import decode
 
@@ -71,12 +69,11 @@ class ModelProcess:
         self._scorer = service.make_scorer()
         # One thread: torch keeps a team of threads for each that calls it, and batches take turns anyway.
         self._worker = ThreadPoolExecutor(1)
-        self._together = serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_S)(self._batch)
+        self._together = Together(self._batch, BATCH)
 
     async def plain(self, photo: tuple[str, bytes]) -> PhotoScore:
         """The score of one photo."""
-        found: PhotoScore = await self._together(photo)
-        return found
+        return await self._together(photo)
 
     async def detailed(self, photo: tuple[str, bytes], explain: bool, crops: bool) -> PhotoScore:
         """The same with what raised and lowered it, and the best crop."""
@@ -87,10 +84,10 @@ class ModelProcess:
         """True, once the model is there."""
         return True
 
-    async def _batch(self, photos: list[tuple[str, bytes]]) -> list[PhotoScore]:
+    async def _batch(self, photos: Sequence[tuple[str, bytes]]) -> list[PhotoScore]:
         return await self._scored(photos, Wanted(explanation=False, crop=False))
 
-    async def _scored(self, photos: list[tuple[str, bytes]], wanted: Wanted) -> list[PhotoScore]:
+    async def _scored(self, photos: Sequence[tuple[str, bytes]], wanted: Wanted) -> list[PhotoScore]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._worker, self._scorer.score, photos, wanted)
 
