@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import actors  # noqa: F401  # sets Ray's environment before any test imports Ray
 from tests.s3_server import S3Server, s3_server
 
 # Before the first `import ray`: a token in the home directory is none of the tests' business, and

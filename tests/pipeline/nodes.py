@@ -118,9 +118,10 @@ def run_and_lose(
         elif event == "stage_finished":
             due = {}
     reader.join()
-    assert process.stderr is not None
-    stderr = process.stderr.read()
-    return Outcome(process.wait(), events, stderr), lost
+    with process:
+        assert process.stderr is not None
+        stderr = process.stderr.read()
+    return Outcome(process.returncode, events, stderr), lost
 
 
 def _read(process: subprocess.Popen[str], said: Queue[str]) -> None:
