@@ -60,9 +60,10 @@ def plan(
 
 def _asked(stage: StagePlan) -> str:
     """What a stage asks for, with the memory that it was measured to take."""
-    parts = [
-        f"{ask}, about {ask.memory_mib:,} MiB each" if ask.memory_mib else str(ask) for ask in stage.asks
-    ]
+    parts = []
+    for ask in stage.asks:
+        each = " each" if ask.count > 1 else ""
+        parts.append(f"{ask}, about {ask.memory_mib:,} MiB{each}" if ask.memory_mib else str(ask))
     return "; ".join(parts) + (" -- no room for that" if stage.refusal else "")
 
 
