@@ -2,8 +2,10 @@
 
 A process costs about 140 MiB and 2 s of CPU to start, and one can send some 10,000 hits a second, more than
 the limits of any number of tokens lent. A process for each token keeps one's trouble from the others, so that
-is the shape; but twenty that start on two CPUs start for many seconds, and all that time take the CPUs from
-those that already work. So the tokens share when there would be more than `PROCESSES_PER_CPU`.
+is the shape where there is a CPU to each two; but many that start on few CPUs start for many seconds, and all
+that time take the CPUs from those that already work. So on few CPUs tokens share: up to
+`TOKENS_TOGETHER` a process, which is what a process that dies takes with it, and more only where there
+would be more than `MOST_PER_CPU` processes.
 
 Arithmetic alone.
 """
@@ -16,8 +18,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PROCESSES_PER_CPU = 2
-"""Measured on two CPUs with 20 tokens at 1 s a hit: see benchmarks/README.md, Look-ups."""
+# Measured on two CPUs with 4 and with 20 tokens: benchmarks/README.md, Look-ups.
+TOKENS_TOGETHER = 5
+CPUS_PER_PROCESS = 2
+MOST_PER_CPU = 2
 
 
 def plan_processes(tokens: int, cpus: int, tokens_per_process: int | None = None) -> int:
@@ -30,7 +34,9 @@ def plan_processes(tokens: int, cpus: int, tokens_per_process: int | None = None
     """
     if tokens_per_process is not None:
         return -(-tokens // tokens_per_process)
-    return min(tokens, PROCESSES_PER_CPU * max(1, cpus))
+    roomy = cpus // CPUS_PER_PROCESS
+    shared = min(-(-tokens // TOKENS_TOGETHER), MOST_PER_CPU * max(1, cpus))
+    return min(tokens, max(roomy, shared))
 
 
 def describe(tokens: int, processes: int) -> str:

@@ -83,7 +83,7 @@ class CollectSettings(Section):
     )
     tokens_per_actor: PositiveInt | None = Field(
         None,
-        description="tokens that share one process; empty: a process each, up to 2 processes a CPU",
+        description="tokens that share one process; empty: up to 5, and one each where there are CPUs for it",
         json_schema_extra=RUNTIME_ONLY,
     )
     in_flight: PositiveInt = Field(

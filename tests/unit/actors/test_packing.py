@@ -11,14 +11,17 @@ from actors.packing import describe, plan_processes, share_out
     ("tokens", "cpus", "wanted", "processes"),
     [
         (1, 2, None, 1),
-        (3, 2, None, 3),  # run-all's preset: one process for each token
-        (4, 2, None, 4),
-        (5, 2, None, 4),
+        (3, 2, None, 1),  # run-all's preset on a small laptop
+        (3, 8, None, 3),  # and where there is room: one process for each token
+        (5, 2, None, 1),
+        (6, 2, None, 2),
         (20, 2, None, 4),
-        (20, 8, None, 16),
-        (20, 16, None, 20),
-        (3, 1, None, 2),
-        (3, 0, None, 2),  # a head node that does no work
+        (20, 8, None, 4),
+        (20, 16, None, 8),
+        (20, 40, None, 20),
+        (500, 2, None, 4),
+        (3, 1, None, 1),
+        (3, 0, None, 1),  # a head node that does no work
         (20, 2, 1, 20),  # the user's own choice goes first
         (20, 2, 3, 7),
         (2, 2, 9, 1),
