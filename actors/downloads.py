@@ -1,8 +1,8 @@
-"""Downloader actors: each fetches its share of the items and stores what it got, batch by batch.
+"""Downloader actors: each fetches its share of the items and stores what it got, part by part.
 
-What is fetched goes straight from the actor to where it is kept; the driver sees entries and counts
-alone. A process that dies is started anew and fetches again what was not reported as stored. If the driver
-dies, its actors end at once.
+What is fetched goes straight from the actor to where it is kept; the driver sees parts and counts alone, and
+holds a few bytes an item. A process that dies is started anew and fetches again what was not reported as
+stored. If the driver dies, its actors end at once.
 
 Knows Ray. Knows nothing of photos, HTTP or storage: a job does the work, built inside the actor.
 """
@@ -12,23 +12,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from actors import lifeline
-from actors.lanes import Fetcher, Traffic, fetch_all
+from actors.lanes import Fetcher, Items, Traffic, fetch_all
 from actors.metrics import StageMetrics
 
 NAMESPACE = "raylike"
 OK = "ok"
-METER_EVERY_S = 0.5
+TELL_EVERY_S = 0.5
 
 T = TypeVar("T")
+Places = npt.NDArray[np.int64]
+
+
+class Load(Items[Any], Protocol):
+    """Items that can be shared out: as compact as their owner can have them, since there may be a million."""
+
+    def take(self, places: Places) -> Load:
+        """Those at some places, in that order."""
 
 
 class Job(Fetcher[Any, Any], Protocol):
@@ -40,8 +50,11 @@ class Job(Fetcher[Any, Any], Protocol):
     def size(self, row: Any) -> int:
         """Bytes that the row holds in memory."""
 
-    def store(self, rows: list[Any]) -> Any:
-        """Keep the rows and return what the driver must know of them. Runs in a thread."""
+    def write(self, rows: list[Any]) -> None:
+        """Add rows to the part that is being written. Runs in a thread."""
+
+    def finish_part(self) -> Any:
+        """End that part, and return what the driver must know of it. Runs in a thread."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,10 @@ class DownloadOptions:
     Attributes
     ----------
     actors : processes; the items are dealt out to them
-    batch_rows, batch_bytes : a batch is stored as soon as it holds so many rows or bytes, so that memory
-        does not grow with the number of items
+    write_rows, write_bytes : rows are written as soon as there are so many, or they are so large: what an
+        actor holds in memory, besides what is under way
+    part_rows, part_bytes, part_s : a part is ended, and the driver told of it, once it has so many rows or
+        bytes, or is so old: what a kill costs
     stage : whose items these are, in the metrics
     cpus : CPUs that Ray sets aside for an actor
     restarts : deaths of one actor before the run gives up
@@ -60,8 +75,11 @@ class DownloadOptions:
 
     actors: int = 1
     traffic: Traffic = field(default_factory=Traffic)
-    batch_rows: int = 500
-    batch_bytes: int = 128 * 2**20
+    write_rows: int = 256
+    write_bytes: int = 16 * 2**20
+    part_rows: int = 5000
+    part_bytes: int = 128 * 2**20
+    part_s: float = 10.0
     stage: str = "download"
     cpus: float = 0.1
     restarts: int = 3
@@ -69,11 +87,18 @@ class DownloadOptions:
 
 @dataclass(frozen=True)
 class Batch:
-    """Items that are done: their places in the list handed out, what `store` returned, counts by status."""
+    """What an actor has to tell.
 
-    done: Sequence[int]
-    stored: Any
+    Attributes
+    ----------
+    counts : items fetched since it last told, by status; negative where a process died with them
+    done : places, in what was handed out, of the items that are stored now
+    stored : what `Job.finish_part` returned; None if no part has ended
+    """
+
     counts: dict[str, int]
+    done: Sequence[int] | Places = ()
+    stored: Any = None
 
 
 class WorkerDied(Exception):
@@ -94,8 +119,8 @@ class Downloader:
         self._driver = driver
         self._metrics = StageMetrics(options.stage)
 
-    async def run(self, items: Sequence[Any]) -> AsyncIterator[Batch]:
-        """Fetch all items; yield a batch whenever one is stored."""
+    async def run(self, items: Load) -> AsyncIterator[Batch]:
+        """Fetch all items; say twice a second how many, and whenever a part is stored."""
         options = self._options
         async with (
             _ending_with(self._driver),
@@ -103,30 +128,73 @@ class Downloader:
             aclosing(fetch_all(job, items, options.traffic)) as fetched,
             aclosing(ahead(fetched, options.traffic.in_flight)) as finished,
         ):
-            done: list[int] = []
-            rows: list[Any] = []
-            size = 0
-            meter = _Meter(self._metrics)
+            part, tally = _Part(job, options), _Tally(self._metrics)
             async for index, row in finished:
-                meter.count(job.status(row))
-                done.append(index)
-                rows.append(row)
-                size += job.size(row)
-                if len(rows) >= options.batch_rows or size >= options.batch_bytes:
-                    yield await _store(job, done, rows)
-                    done, rows, size = [], [], 0
-            if rows:
-                yield await _store(job, done, rows)
-            meter.flush()
+                tally.count(job.status(row))
+                await part.add(index, row)
+                if part.is_full():
+                    yield await part.finish(tally.tell())
+                elif tally.is_due():
+                    yield Batch(tally.tell())
+            if part.done:
+                yield await part.finish(tally.tell())
+
+
+class _Part:
+    """What is stored together, and the rows that are not written yet."""
+
+    def __init__(self, job: Job, options: DownloadOptions) -> None:
+        self._job = job
+        self._options = options
+        self._begin()
+
+    def _begin(self) -> None:
+        self.done: list[int] = []
+        self._size = 0
+        self._rows: list[Any] = []
+        self._rows_size = 0
+        self._began = time.monotonic()
+
+    async def add(self, index: int, row: Any) -> None:
+        """Take a row, and write those that are there if they are enough."""
+        if not self.done:
+            self._began = time.monotonic()
+        self.done.append(index)
+        self._rows.append(row)
+        self._rows_size += self._job.size(row)
+        if len(self._rows) >= self._options.write_rows or self._rows_size >= self._options.write_bytes:
+            await self._write()
+
+    def is_full(self) -> bool:
+        """Whether it is time for the next."""
+        options = self._options
+        return (
+            len(self.done) >= options.part_rows
+            or self._size + self._rows_size >= options.part_bytes
+            or time.monotonic() - self._began >= options.part_s
+        )
+
+    async def finish(self, counts: dict[str, int]) -> Batch:
+        """End the part and begin the next."""
+        await self._write()
+        batch = Batch(counts, self.done, await asyncio.to_thread(self._job.finish_part))
+        self._begin()
+        return batch
+
+    async def _write(self) -> None:
+        if self._rows:
+            await asyncio.to_thread(self._job.write, self._rows)
+            self._size += self._rows_size
+            self._rows, self._rows_size = [], 0
 
 
 def download(
     make_job: Callable[[], AbstractAsyncContextManager[Job]],
-    items: Sequence[Any],
+    items: Load,
     options: DownloadOptions,
     lane: Callable[[Any], str] = str,
 ) -> Iterator[Batch]:
-    """Yield batches of finished items as actors store them, until every item is done.
+    """Yield what actors tell, until every item is stored.
 
     Parameters
     ----------
@@ -140,7 +208,9 @@ def download(
     crew: list[_Hand] = []
     with lifeline.alive(ray.util.get_node_ip_address()) as driver:
         try:
-            for i, places in enumerate(filter(None, deal([lane(item) for item in items], options.actors))):
+            for i, places in enumerate(deal(map(lane, items), options.actors)):
+                if not len(places):
+                    continue
                 name = f"downloader-{i}"
                 handle = actor.options(
                     name=name,
@@ -149,63 +219,79 @@ def download(
                     scheduling_strategy="SPREAD",  # every node's network
                     max_restarts=options.restarts,
                 ).remote(make_job, options, driver)
-                crew.append(_Hand(name, handle, {place: items[place] for place in places}))
+                crew.append(_Hand(name, handle, items, places))
             yield from _watch(crew)
         finally:
             for hand in crew:
                 ray.kill(hand.handle)
 
 
-def deal(lanes: Sequence[str], n: int) -> list[list[int]]:
+def deal(lanes: Iterable[str], n: int) -> list[Places]:
     """Share items out to `n` actors, given each item's lane; return the items' places for each.
 
     A lane goes to one actor, which so knows all that its host has asked for. Only one that would make up
     more than half of an actor's share is spread over all, so that no actor is left with most of the work.
     """
-    by_lane: dict[str, list[int]] = {}
-    for place, name in enumerate(lanes):
-        by_lane.setdefault(name, []).append(place)
-    shares: list[list[int]] = [[] for _ in range(n)]
-    for places in sorted(by_lane.values(), key=len, reverse=True):
-        if len(places) > len(lanes) / n / 2:
-            for i, share in enumerate(sorted(shares, key=len)):
-                share.extend(places[i::n])
+    numbers: dict[str, int] = {}
+    lane_of = np.fromiter((numbers.setdefault(lane, len(numbers)) for lane in lanes), np.int64)
+    ends = np.cumsum(np.bincount(lane_of, minlength=len(numbers)))
+    by_lane = np.split(np.argsort(lane_of, kind="stable"), ends[:-1])
+    shares: list[list[Places]] = [[] for _ in range(n)]
+    sizes = [0] * n
+    for places in sorted(by_lane, key=len, reverse=True):
+        if len(places) > len(lane_of) / n / 2:
+            pieces = [(i, places[nth::n]) for nth, i in enumerate(sorted(range(n), key=sizes.__getitem__))]
         else:
-            min(shares, key=len).extend(places)
-    return [sorted(share) for share in shares]
+            pieces = [(sizes.index(min(sizes)), places)]
+        for i, piece in pieces:
+            shares[i].append(piece)
+            sizes[i] += len(piece)
+    return [np.sort(np.concatenate(share)) if share else np.empty(0, np.int64) for share in shares]
 
 
 class _Hand:
-    """An actor as the driver sees it: what it still has to do, and the stream of what it has done."""
+    """An actor as the driver sees it: what it still has to do, and the stream of what it tells."""
 
-    def __init__(self, name: str, handle: Any, todo: dict[int, Any]) -> None:
+    def __init__(self, name: str, handle: Any, items: Load, places: Places) -> None:
         self.name = name
         self.handle = handle
-        self._todo = todo
-        self.set_to_work()
+        self._items = items
+        self._set_to_work(places)
 
-    def set_to_work(self) -> None:
-        """Hand over what is left, at first or to the process that Ray starts in place of a dead one."""
-        self._places = list(self._todo)
-        self.stream = self.handle.run.options(num_returns="streaming").remote(list(self._todo.values()))
+    def _set_to_work(self, places: Places) -> None:
+        self._given = places
+        self._is_left = np.ones(len(places), bool)
+        self._told: Counter[str] = Counter()
+        self.stream = self.handle.run.options(num_returns="streaming").remote(self._items.take(places))
 
     def next_batch(self) -> Batch | None:
-        """The next batch, with places in the whole list; None if the actor has no more to do."""
+        """What the actor tells next, with places in the whole list; None if it has no more to do."""
         try:
             batch: Batch = ray.get(next(self.stream))
         except StopIteration:
-            self._todo.clear()
+            self._is_left[:] = False
             return None
         except RayTaskError as error:
             raise error.cause from None  # the job's own error, not Ray's wrapper
-        done = [self._places[i] for i in batch.done]
-        for place in done:
-            del self._todo[place]
-        return Batch(done, batch.stored, batch.counts)
+        self._told.update(batch.counts)
+        if batch.stored is None:
+            return batch
+        self._told.clear()
+        self._is_left[batch.done] = False
+        return Batch(batch.counts, self._given[batch.done], batch.stored)
+
+    def begin_again(self) -> Batch:
+        """Hand what is left to the process that Ray starts in place of a dead one.
+
+        What that had fetched and not stored counts no longer.
+        """
+        lost = {status: -n for status, n in self._told.items()}
+        self._set_to_work(self._given[self._is_left])
+        return Batch(lost)
 
     @property
     def is_done(self) -> bool:
-        return not self._todo
+        return not self._is_left.any()
 
 
 def _watch(crew: list[_Hand]) -> Iterator[Batch]:
@@ -217,8 +303,7 @@ def _watch(crew: list[_Hand]) -> Iterator[Batch]:
         except RayActorError as error:
             if isinstance(error, ActorDiedError):
                 raise WorkerDied(hand.name, str(error).splitlines()[0]) from None
-            hand.set_to_work()
-            continue
+            batch = hand.begin_again()
         if batch is not None:
             yield batch
 
@@ -232,11 +317,6 @@ async def _ending_with(driver: lifeline.Address | None) -> AsyncIterator[None]:
     finally:
         if watching is not None:
             watching.cancel()
-
-
-async def _store(job: Job, done: list[int], rows: list[Any]) -> Batch:
-    counts = Counter(job.status(row) for row in rows)
-    return Batch(done, await asyncio.to_thread(job.store, rows), dict(counts))
 
 
 async def ahead(source: AsyncIterator[T], n: int) -> AsyncGenerator[T, None]:
@@ -263,8 +343,8 @@ async def ahead(source: AsyncIterator[T], n: int) -> AsyncGenerator[T, None]:
         await asyncio.gather(maker, return_exceptions=True)
 
 
-class _Meter:
-    """Counts every item, and tells Ray's metrics twice a second: each call costs about as much as a fetch."""
+class _Tally:
+    """Counts items, and tells Ray's metrics twice a second: each call costs about as much as a fetch."""
 
     def __init__(self, metrics: StageMetrics) -> None:
         self._metrics = metrics
@@ -273,12 +353,17 @@ class _Meter:
 
     def count(self, status: str) -> None:
         self._counts[status] += 1
-        if time.monotonic() - self._told >= METER_EVERY_S:
-            self.flush()
 
-    def flush(self) -> None:
-        self._metrics.done(self._counts.pop(OK, 0))
-        for cause, n in self._counts.items():
-            self._metrics.failed(cause, n)
-        self._counts.clear()
+    def is_due(self) -> bool:
+        return time.monotonic() - self._told >= TELL_EVERY_S
+
+    def tell(self) -> dict[str, int]:
+        """What was counted since the last time."""
+        counts, self._counts = self._counts, Counter()
+        for status, n in counts.items():
+            if status == OK:
+                self._metrics.done(n)
+            else:
+                self._metrics.failed(status, n)
         self._told = time.monotonic()
+        return dict(counts)

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from array import array
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -31,7 +32,15 @@ HOST_DOWN = CircuitOptions(failures_to_open=3, cap_s=10.0, give_up_after_s=90.0,
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 Item_contra = TypeVar("Item_contra", contravariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
 Row_co = TypeVar("Row_co", covariant=True)
+
+
+class Items(Protocol[Item_co]):
+    """What is to be fetched; more than once gone through, and asked for by place."""
+
+    def __getitem__(self, place: int, /) -> Item_co: ...
+    def __iter__(self) -> Iterator[Item_co]: ...
 
 
 class Unanswered(Transient):
@@ -71,7 +80,7 @@ class Traffic:
 
 
 async def fetch_all(
-    fetcher: Fetcher[Item, Row], items: Sequence[Item], traffic: Traffic
+    fetcher: Fetcher[Item, Row], items: Items[Item], traffic: Traffic
 ) -> AsyncGenerator[tuple[int, Row], None]:
     """Yield the index and the row of every item, each once, in the order in which they are done.
 
@@ -89,12 +98,16 @@ async def fetch_all(
 class _Lane:
     """A host: who waits for it, how many are with it, and what it asked for.
 
-    `most` are under way at once: one until the first is back.
+    Items that come back go `first`, or `last`; between them are the places of those that are `untried`, in
+    reverse and 8 bytes each, as there may be a million. `most` are under way at once: one until the first
+    is back.
     """
 
     circuit: Circuit
     most: int = 1
-    waiting: deque[_Try] = field(default_factory=deque)
+    first: deque[_Try] = field(default_factory=deque)
+    untried: array[int] = field(default_factory=lambda: array("q"))
+    last: deque[_Try] = field(default_factory=deque)
     active: int = 0
     rows: int = 0
     refusals: int = 0
@@ -102,8 +115,18 @@ class _Lane:
     closed: Transient | RateLimited | None = None
     has_turn: bool = False
 
+    def has_more(self) -> bool:
+        """Whether an item waits for its turn."""
+        return bool(self.first or self.untried or self.last)
 
-@dataclass
+    def next_try(self) -> _Try:
+        """The item whose turn it is."""
+        if self.first:
+            return self.first.popleft()
+        return _Try(self.untried.pop(), self) if self.untried else self.last.popleft()
+
+
+@dataclass(slots=True)
 class _Try:
     """An item on its way: tries that failed, and how many rows its lane had when it was last refused."""
 
@@ -116,7 +139,7 @@ class _Try:
 class _Board(Generic[Item, Row]):
     """Who may start, who is under way, and who comes back when."""
 
-    def __init__(self, fetcher: Fetcher[Item, Row], items: Sequence[Item], traffic: Traffic) -> None:
+    def __init__(self, fetcher: Fetcher[Item, Row], items: Items[Item], traffic: Traffic) -> None:
         self._fetcher = fetcher
         self._items = items
         self._traffic = traffic
@@ -133,8 +156,9 @@ class _Board(Generic[Item, Row]):
             lane = lanes.get(name)
             if lane is None:
                 lane = lanes[name] = _Lane(Circuit(traffic.circuit))
-            lane.waiting.append(_Try(index, lane))
+            lane.untried.append(index)
         for lane in lanes.values():
+            lane.untried.reverse()
             self._offer_turn(lane)
 
     async def next_row(self) -> tuple[int, Row]:
@@ -158,19 +182,19 @@ class _Board(Generic[Item, Row]):
         while self._due and self._due[0][0] <= self._loop.time():
             _, _, lane, attempt = heapq.heappop(self._due)
             if attempt is not None and lane.circuit.is_open:
-                lane.waiting.append(attempt)  # another item looks next: this one may be at fault itself
+                lane.last.append(attempt)  # another item looks next: this one may be at fault itself
             elif attempt is not None:
-                lane.waiting.appendleft(attempt)
+                lane.first.appendleft(attempt)
             self._offer_turn(lane)
         while self._turns and len(self._tasks) < self._traffic.in_flight:
             lane = self._turns.popleft()
             lane.has_turn = False
-            if not lane.waiting or lane.paused_until > self._loop.time():
+            if not lane.has_more() or lane.paused_until > self._loop.time():
                 continue  # closed or paused since
             if down_s := lane.circuit.acquire(self._loop.time()):
                 self._call_back(self._loop.time() + down_s, lane, None)
                 continue
-            attempt = lane.waiting.popleft()
+            attempt = lane.next_try()
             lane.active += 1
             task = self._loop.create_task(self._fetch(attempt))
             self._tasks.add(task)
@@ -178,9 +202,9 @@ class _Board(Generic[Item, Row]):
 
     def _offer_turn(self, lane: _Lane) -> None:
         if lane.closed is not None:
-            while lane.waiting:
-                self._give_up(lane.waiting.popleft(), lane.closed)
-        elif lane.waiting and not lane.has_turn and lane.active < lane.most:
+            while lane.has_more():
+                self._give_up(lane.next_try(), lane.closed)
+        elif lane.has_more() and not lane.has_turn and lane.active < lane.most:
             lane.has_turn = True
             self._turns.append(lane)
 
@@ -246,7 +270,7 @@ class _Board(Generic[Item, Row]):
         elif pause_s:
             self._call_back(self._loop.time() + pause_s, attempt.lane, attempt)
         else:
-            attempt.lane.waiting.append(attempt)
+            attempt.lane.last.append(attempt)
 
     def _call_back(self, when: float, lane: _Lane, attempt: _Try | None) -> None:
         self._n_due += 1  # ties are broken by order: lanes cannot be compared

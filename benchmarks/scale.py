@@ -36,6 +36,8 @@ NODE_TOKENS, NODE_IN_FLIGHT, HITS_A_NODE = 4, 16, 3_000
 """A node's tokens, in one process; at 1 s a hit they allow 64 hits a second."""
 NODE_DOWNLOADS, PHOTOS_A_NODE, PHOTO_LATENCY_S = 32, 3_000, 0.4
 """Photos under way in a node's downloader: 80 a second."""
+ROWS_A_PART = 2000
+"""As many as ordinary photos make in a part."""
 
 
 def nodes_case(counts: Sequence[int]) -> None:
@@ -115,7 +117,7 @@ def weigh(folder: str) -> None:
     session.wait()
     before_s, started = time.process_time(), time.monotonic()
     with mock.patch.object(download, "PhotoJob", Small):
-        report = downloads.fetch(Workspace(folder), 1)
+        report = downloads.fetch(Workspace(folder), 1, commit_every=ROWS_A_PART)
     took_s, cpu_s = time.monotonic() - started, time.process_time() - before_s
     peak_mib = int(_status()["VmHWM"].split()[0]) * 1024 / MIB
     print(

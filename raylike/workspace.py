@@ -114,7 +114,7 @@ class Workspace(Place):
                 self._uri(name),
                 "run its stage again with --force, or start a new workspace",
             )
-        return dataset.to_table(columns=schema.names, filter=where).cast(schema)
+        return dataset.to_table(columns=schema.names, filter=where, cache_metadata=False).cast(schema)
 
     def keys(self, name: str) -> set[str]:
         """All values of the table's first key column."""
@@ -173,10 +173,10 @@ class Workspace(Place):
         if delta is None:
             self._create(spec.name, spec)
         elif pa.schema(delta.schema().to_arrow()).names != spec.schema.names:
-            with self._write_errors(spec.name):
+            with self.write_errors(spec.name):
                 write_deltalake(
                     delta, spec.empty(), mode="overwrite", schema_mode="overwrite",
-                    commit_properties=self._properties(spec.name, commit, changes_rows=True),
+                    commit_properties=self._properties(delta, commit, changes_rows=True),
                 )  # fmt: skip
 
     def part_uri(self, name: str) -> str:
@@ -184,22 +184,15 @@ class Workspace(Place):
         self._create(name)
         return f"{self._uri(name)}/part-{uuid.uuid4().hex}.parquet"
 
+    def open_part(self, name: str) -> OpenPart:
+        """A Parquet part of a table to be written bit by bit, in whichever process has the rows."""
+        return OpenPart(self, self.spec(name))
+
     def write_part(self, name: str, rows: pa.Table) -> Part:
-        """Write rows as one Parquet part of a table, from whichever process has them; not committed yet."""
-        spec = self.spec(name)
-        uri = self.part_uri(name)
-        filesystem, path = self.filesystem()[0], self.on_filesystem(uri)
-        with self._write_errors(name):
-            pq.write_table(
-                spec.conform(rows),
-                path,
-                filesystem=filesystem,
-                row_group_size=spec.rows_together(rows.num_rows, rows.nbytes),
-                compression="lz4",
-                use_dictionary=False,  # photos and features never repeat; looking takes ten times the writing
-            )
-            size = filesystem.get_file_info(path).size
-        return Part(uri, size, rows.num_rows)
+        """Write rows as one Parquet part of a table; not committed yet."""
+        part = self.open_part(name)
+        part.write(rows)
+        return part.close()
 
     def commit_parts(
         self,
@@ -233,12 +226,12 @@ class Workspace(Place):
         ]  # fmt: skip
         actions += [RemoveAction(file.removeprefix(prefix), not same_rows, now_ms) for file in without]
         changes_rows = (bool(parts) or replace_all or other_rows) and not same_rows
-        with self._write_errors(name):
+        with self.write_errors(name):
             delta.create_write_transaction(
                 actions,
                 "overwrite" if replace_all else "append",
                 delta.schema(),
-                commit_properties=self._properties(name, commit, changes_rows=changes_rows),
+                commit_properties=self._properties(delta, commit, changes_rows=changes_rows),
             )
 
     def seal(self, name: str, commit: Commit, *, other_rows: bool = False) -> None:
@@ -295,7 +288,7 @@ class Workspace(Place):
         delta = self._open(name)
         if delta is None:
             self.make_root()
-            with self._write_errors(name):
+            with self.write_errors(name):
                 spec = spec or _spec(name)
                 created = Commit("created", "", complete=False)
                 delta = DeltaTable.create(
@@ -309,20 +302,20 @@ class Workspace(Place):
     def _write(self, name: str, data: pa.Table, commit: Commit, mode: Any) -> None:
         rows = self.spec(name).conform(data)
         delta = self._create(name)
-        with self._write_errors(name):
+        with self.write_errors(name):
             write_deltalake(
-                delta, rows, mode=mode, commit_properties=self._properties(name, commit, changes_rows=True)
+                delta, rows, mode=mode, commit_properties=self._properties(delta, commit, changes_rows=True)
             )
 
-    def _properties(self, name: str, commit: Commit, *, changes_rows: bool) -> CommitProperties:
+    def _properties(self, delta: DeltaTable, commit: Commit, *, changes_rows: bool) -> CommitProperties:
         self.check_lock()
-        before = self.last_commit(name)
-        version = 0 if before is None else before.version + 1
-        data_version = version if changes_rows or before is None else before.data_version
+        before = commits.last_of(delta, self.uri)
+        data_version = before.version + 1 if changes_rows else before.data_version
         return commits.properties(commit, data_version)
 
     @contextmanager
-    def _write_errors(self, name: str) -> Iterator[None]:
+    def write_errors(self, name: str) -> Iterator[None]:
+        """What goes wrong while a table is written, as an error that says what to do."""
         try:
             yield
         except CommitFailedError as error:
@@ -333,6 +326,49 @@ class Workspace(Place):
             ) from error
         except (DeltaError, OSError) as error:
             raise self.cannot_write(error, self._uri(name)) from error
+
+
+class OpenPart:
+    """A Parquet part that is being written: nobody's rows until it is closed and committed.
+
+    Attributes
+    ----------
+    rows : written so far
+    """
+
+    def __init__(self, workspace: Workspace, spec: TableSpec) -> None:
+        self._workspace = workspace
+        self._spec = spec
+        self._writer: pq.ParquetWriter | None = None
+        self.rows = 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows, in row groups of their own. The file is made with the first."""
+        rows = self._spec.conform(rows)
+        if self._writer is None:
+            self._uri = self._workspace.part_uri(self._spec.name)
+        with self._workspace.write_errors(self._spec.name):
+            self._writer = self._writer or self._open()
+            self._writer.write_table(rows, self._spec.rows_together(rows.num_rows, rows.nbytes))
+        self.rows += rows.num_rows
+
+    def close(self) -> Part:
+        """End the file."""
+        assert self._writer is not None, "nothing was written"
+        filesystem, path = self._workspace.filesystem()[0], self._workspace.on_filesystem(self._uri)
+        with self._workspace.write_errors(self._spec.name):
+            self._writer.close()
+            size = filesystem.get_file_info(path).size
+        return Part(self._uri, size, self.rows)
+
+    def _open(self) -> pq.ParquetWriter:
+        return pq.ParquetWriter(
+            self._workspace.on_filesystem(self._uri),
+            self._spec.schema,
+            filesystem=self._workspace.filesystem()[0],
+            compression="lz4",
+            use_dictionary=False,  # photos and features never repeat; looking takes ten times the writing
+        )
 
 
 class Table:

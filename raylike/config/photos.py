@@ -40,7 +40,9 @@ class DownloadSettings(Section):
         True, description="leave alone what robots.txt or X-Robots-Tag forbids to robots"
     )
     commit_every: PositiveInt = Field(
-        500, description="photos per commit: what a killed run repeats", json_schema_extra=RUNTIME_ONLY
+        5000,
+        description="photos of a downloader between two commits, at most; also after 128 MiB and after 10 s",
+        json_schema_extra=RUNTIME_ONLY,
     )
 
 

@@ -11,7 +11,7 @@ import asyncio
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -48,6 +50,9 @@ LARGE_BYTES = 2**20
 """Files from here on are checked in a thread: a millisecond for each; for smaller ones it costs more than
 the check itself (0.05 ms for 66 kB)."""
 
+ROWS_AT_ONCE = 10_000
+"""Held as Python objects when all photos are gone through."""
+
 LOCAL = "local files"
 
 UNREACHABLE = frozenset(
@@ -63,6 +68,36 @@ class Photo:
     post_id: str
     place: str
     is_file: bool
+
+
+class Photos:
+    """Photos to fetch, in the columns of an Arrow table: a hundred bytes each, with a million of them."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, place: int) -> Photo:
+        return Photo(*(column[place].as_py() for column in self._table.columns))
+
+    def __iter__(self) -> Iterator[Photo]:
+        for batch in self._table.to_batches(max_chunksize=ROWS_AT_ONCE):
+            yield from map(Photo, *(column.to_pylist() for column in batch.columns))
+
+    @property
+    def post_ids(self) -> pa.ChunkedArray:
+        """Their ids, in order."""
+        return self._table["post_id"]
+
+    def take(self, places: npt.NDArray[np.int64]) -> Photos:
+        """Those at some places, in that order."""
+        return Photos(self._table.take(places).combine_chunks())
+
+    def without(self, post_ids: pa.ChunkedArray) -> Photos:
+        """All but those of some posts."""
+        return Photos(self._table.filter(pc.invert(pc.is_in(self.post_ids, value_set=post_ids))))
 
 
 def lane_of(photo: Photo) -> str:
@@ -96,6 +131,8 @@ class PhotoJob:
             connections.connector(self._resolve, allow_private=self._allow_private, limit=room.in_flight)
         )
         self._robots = Robots(self._session) if self._settings.honour_robots else None
+        self._part = self._workspace.open_part("images")
+        self._failures: list[dict[str, Any]] = []
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -125,7 +162,7 @@ class PhotoJob:
         header = found.header
         return {
             **_row(item, found.status, found.error),
-            "bytes": data if found.status == "ok" else None,
+            "bytes": data if found.status == OK else None,
             "byte_size": len(data),
             "sha256": found.sha256,
             "format": header.format if header else None,
@@ -147,14 +184,20 @@ class PhotoJob:
         """Bytes held."""
         return len(row["bytes"] or b"")
 
-    def store(self, rows: list[dict[str, Any]]) -> list[Part]:
-        """Write the rows as parts of `images`; they count once the driver has committed them.
-
-        Failures get a part of their own, so that trying them again rewrites no photo.
-        """
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows to the part under way. Failures wait for one of their own, so that trying them again
+        rewrites no photo."""
         rows.sort(key=lambda row: str(row["post_id"]))
-        kinds = [[row for row in rows if (row["status"] == OK) is there] for there in (True, False)]
-        return [self._workspace.write_part("images", _table(kind)) for kind in kinds if kind]
+        self._failures += [row for row in rows if row["status"] != OK]
+        if photos := [row for row in rows if row["status"] == OK]:
+            self._part.write(_table(photos))
+
+    def finish_part(self) -> list[Part]:
+        """Parts of `images`, which count once the driver has committed them."""
+        parts = [self._part.close()] if self._part.rows else []
+        parts += [self._workspace.write_part("images", _table(self._failures))] if self._failures else []
+        self._part, self._failures = self._workspace.open_part("images"), []
+        return parts
 
 
 def run(context: StageContext) -> StageReport:
@@ -164,8 +207,7 @@ def run(context: StageContext) -> StageReport:
     if not context.resume or not workspace.exists("images"):  # processes must not race to make it
         workspace.write("images", IMAGES.empty(), context.commit.partial())
     again = _failed(workspace, context.retry) if context.retry else set()
-    done = workspace.keys("images") - again
-    todo = [photo for photo in wanted if photo.post_id not in done]
+    todo = wanted.without(_done(workspace, again))
     context.progress.expect(len(todo), "photos")
     limit = descriptors.hard_limit()
     room = descriptors.plan(settings.download.in_flight, limit)
@@ -180,30 +222,30 @@ def run(context: StageContext) -> StageReport:
             _options(settings.download, actors, room),
             lane_of,
         ):
-            images.commit(batch.stored, [todo[i].post_id for i in batch.done], context.commit.partial())
-            failed = sum(batch.counts.values()) - batch.counts.get("ok", 0)
-            context.progress.advance(len(batch.done), failed=failed)
+            if batch.stored:
+                images.commit(batch.stored, todo.post_ids.take(batch.done), context.commit.partial())
+            fetched = sum(batch.counts.values())
+            context.progress.advance(fetched, failed=fetched - batch.counts.get(OK, 0))
     except WorkerDied as died:
         name, reason = died.args
         raise StageError(
             f"{name} died too often: {reason}", "download", "run again: what is there is kept"
         ) from None
-    report = _report(workspace, [photo.post_id for photo in wanted])
+    report = _report(workspace, wanted)
     _refuse_all_failed(context, report)
     workspace.seal("images", context.commit)
     return report
 
 
-def _wanted(workspace: Workspace) -> list[Photo]:
+def _wanted(workspace: Workspace) -> Photos:
     """The photos of the posts that the cohort keeps, in order of their ids."""
     kept = workspace.read("cohort", ["post_id"], where=pc.field("kept"))["post_id"].combine_chunks()
     posts = workspace.read("posts", ["post_id", "provider", "image_url"])
     posts = posts.filter(pc.is_in(posts["post_id"], value_set=kept)).sort_by("post_id")
-    return [
-        # A path is opened only where the user gave it: anybody could post an `image_url` of /etc/passwd.
-        Photo(post_id, place, is_file=provider == "files" and urlsplit(place).scheme not in ("http", "https"))
-        for post_id, provider, place in zip(*(column.to_pylist() for column in posts.columns), strict=True)
-    ]
+    # A path is opened only where the user gave it: anybody could post an `image_url` of /etc/passwd.
+    is_web = pc.match_substring_regex(posts["image_url"], r"(?i)^\s*https?:")
+    is_file = pc.and_(pc.equal(posts["provider"], "files"), pc.invert(is_web))
+    return Photos(pa.table({"post_id": posts["post_id"], "place": posts["image_url"], "is_file": is_file}))
 
 
 def _failed(workspace: Workspace, cause: str) -> set[str]:
@@ -211,6 +253,12 @@ def _failed(workspace: Workspace, cause: str) -> set[str]:
     status = pc.field("status")
     where = status != OK if cause == ALL else status == cause
     return set(workspace.read("images", ["post_id"], where=where)["post_id"].to_pylist())
+
+
+def _done(workspace: Workspace, again: set[str]) -> pa.ChunkedArray:
+    """The photos that have a row, but for those to be tried again."""
+    there = workspace.read("images", ["post_id"])["post_id"]
+    return there.filter(pc.invert(pc.is_in(there, value_set=pa.array(sorted(again), pa.string()))))
 
 
 def _job_factory(
@@ -228,7 +276,7 @@ def _options(settings: DownloadSettings, actors: int, room: DescriptorPlan) -> D
             per_lane=settings.per_host,
             backoff=Backoff(attempts=settings.attempts),
         ),
-        batch_rows=max(1, settings.commit_every // actors),
+        part_rows=settings.commit_every,
         cpus=DOWNLOADER_CPUS,
     )
 
@@ -248,11 +296,13 @@ def _plan(settings: DownloadSettings, actors: int, room: DescriptorPlan, limit: 
     return text
 
 
-def _report(workspace: Workspace, wanted: Sequence[str]) -> StageReport:
+def _report(workspace: Workspace, wanted: Photos) -> StageReport:
     rows = workspace.read("images", ["post_id", "status", "byte_size"])
-    rows = rows.filter(pc.is_in(rows["post_id"], value_set=pa.array(wanted, pa.string())))
-    failed = Counter(rows["status"].to_pylist())
-    ok = failed.pop("ok", 0)
+    rows = rows.filter(pc.is_in(rows["post_id"], value_set=wanted.post_ids))
+    failed = Counter(
+        {count["values"]: count["counts"] for count in pc.value_counts(rows["status"]).to_pylist()}
+    )
+    ok = failed.pop(OK, 0)
     megabytes = (pc.sum(rows["byte_size"]).as_py() or 0) / 1e6
     return StageReport(
         rows_in=len(wanted),

@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 
 from actors.downloads import DownloadOptions, WorkerDied, download
+from actors.lanes import Traffic
 from raylike.commits import Commit
 from raylike.config import Settings, resolve
 from raylike.errors import CannotWrite, InputDataError, ServiceUnavailable
@@ -310,37 +311,38 @@ def test_when_nothing_can_be_had_the_next_run_tries_again(
 
 
 class Deadly(stage.PhotoJob):
-    """Kills its process on the way to storing a batch, as often as there are lives in a file."""
+    """Kills its process when a part has ended, as often as there are lives in a file."""
 
     def __init__(self, lives: Path, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._lives = lives
-        self._stored = 0
+        self._finished = 0
 
-    def store(self, rows: list[dict[str, Any]]) -> Any:
-        self._stored += 1
+    def finish_part(self) -> Any:
+        self._finished += 1
         deaths = len(self._lives.read_bytes())
-        if self._stored > 1 and deaths:
+        parts = super().finish_part()
+        if self._finished > 1 and deaths:
             self._lives.write_bytes(bytes(deaths - 1))
-            super().store(rows)  # written, but nobody will ever hear of it
-            os.kill(os.getpid(), 9)
-        return super().store(rows)
+            os.kill(os.getpid(), 9)  # written, but nobody will ever hear of it
+        return parts
 
 
 def deadly_batches(
     workspace: Workspace, server: Server, lives: Path, deaths: int, restarts: int
 ) -> list[list[int]]:
-    """Download by a process that dies; commit the batches as the stage does, and return their items."""
+    """Download by a process that dies; commit the parts as the stage does, and return their items."""
     lives.write_bytes(bytes(deaths))
     settings = settings_for(server)
     fill(workspace, addresses())
     resolve_to = dict(settings.source.resolve)
     make_job = partial(Deadly, lives, workspace, settings.download, resolve_to, False)
     seen = []
-    options = DownloadOptions(batch_rows=5, restarts=restarts)
+    options = DownloadOptions(part_rows=5, write_rows=2, restarts=restarts)
     for batch in download(make_job, stage._wanted(workspace), options):
-        workspace.commit_parts("images", batch.stored, Commit("download", "f", complete=False))
-        seen.append(list(batch.done))
+        if batch.stored is not None:
+            workspace.commit_parts("images", batch.stored, Commit("download", "f", complete=False))
+            seen.append(list(batch.done))
     return seen
 
 
@@ -356,16 +358,45 @@ def test_a_killed_downloader_loses_no_photo_and_doubles_none(
     assert contents(workspace) == contents(undisturbed)
 
 
+class Slow(stage.PhotoJob):
+    """Kills its process at the tenth photo, once: five are stored by then, and four more were told of."""
+
+    def __init__(self, mark: Path, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._mark = mark
+
+    async def fetch(self, item: stage.Photo) -> dict[str, Any]:
+        if not self._mark.exists():
+            await asyncio.sleep(0.15)
+            if item.post_id == "p009":
+                self._mark.touch()
+                os.kill(os.getpid(), 9)
+        return await super().fetch(item)
+
+
+def test_photos_that_went_with_a_process_are_counted_back(
+    ray_local: None, workspace_path: Path, tmp_path: Path, server: Server
+) -> None:
+    workspace, settings = Workspace(workspace_path), settings_for(server)
+    fill(workspace, addresses())
+    resolve_to = dict(settings.source.resolve)
+    make_job = partial(Slow, tmp_path / "died", workspace, settings.download, resolve_to, False)
+    options = DownloadOptions(part_rows=5, traffic=Traffic(in_flight=1))
+    told = [batch.counts.get("ok", 0) for batch in download(make_job, stage._wanted(workspace), options)]
+    assert min(told) < 0
+    assert sum(told) == N - 1
+
+
 class FullDisk(stage.PhotoJob):
-    """Finds no room for its second batch."""
+    """Finds no room for its sixth row."""
 
-    _stored = 0
+    _written = 0
 
-    def store(self, rows: list[dict[str, Any]]) -> Any:
-        self._stored += 1
-        if self._stored == 2:
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        self._written += len(rows)
+        if self._written > 5:
             raise CannotWrite("cannot be written: No space left on device", "images", "make room")
-        return super().store(rows)
+        super().write(rows)
 
 
 def test_a_full_disk_ends_the_run_with_its_own_error_and_costs_nothing_committed(
@@ -376,8 +407,9 @@ def test_a_full_disk_ends_the_run_with_its_own_error_and_costs_nothing_committed
     make_job = partial(FullDisk, workspace, settings.download, dict(settings.source.resolve), False)
 
     def download_all() -> None:
-        for batch in download(make_job, stage._wanted(workspace), DownloadOptions(batch_rows=5)):
-            workspace.commit_parts("images", batch.stored, Commit("download", "f", complete=False))
+        for batch in download(make_job, stage._wanted(workspace), DownloadOptions(part_rows=5)):
+            if batch.stored is not None:
+                workspace.commit_parts("images", batch.stored, Commit("download", "f", complete=False))
 
     with pytest.raises(CannotWrite, match="No space left"):
         download_all()

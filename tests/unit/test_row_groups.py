@@ -36,3 +36,21 @@ def test_a_part_is_written_in_such_groups(tmp_path: Path) -> None:
     part = workspace.write_part("images", pa.Table.from_pylist(rows, schema=IMAGES.schema))
     workspace.commit_parts("images", [part], Commit("download", "x"))
     assert [len(group.keys) for group in workspace.row_groups("images")] == [3, 3, 3]
+
+
+def test_a_part_grows_by_groups_and_is_nobodys_until_it_is_committed(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+
+    def rows(*names: str) -> pa.Table:
+        of = {"bytes": b"photo", "byte_size": 5, "fetched_at": NOW, "status": "ok"}
+        return pa.Table.from_pylist([{"post_id": name, **of} for name in names], schema=IMAGES.schema)
+
+    part = workspace.open_part("images")
+    part.write(rows("a", "b"))
+    part.write(rows("c"))
+    assert workspace.rows("images") == 0
+    closed = part.close()
+    assert (closed.rows, closed.byte_size) == (3, Path(closed.path).stat().st_size)
+    workspace.commit_parts("images", [closed], Commit("download", "x"))
+    assert [list(group.keys) for group in workspace.row_groups("images")] == [["a", "b"], ["c"]]
+    assert workspace.files("images") == [closed.path]

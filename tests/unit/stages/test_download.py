@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from aiohttp import web
 from aiohttp.abc import ResolveResult
@@ -19,13 +21,16 @@ from aiohttp.abc import ResolveResult
 from actors.lanes import Traffic, fetch_all
 from actors.paced import Backoff
 from raylike import connections, fetching
+from raylike.commits import Commit
 from raylike.config import DownloadSettings
 from raylike.descriptors import plan
 from raylike.sizing import plan_downloaders
 from raylike.stages import download
-from raylike.stages.download import Photo, PhotoJob
+from raylike.stages.download import Photo, PhotoJob, Photos
+from raylike.tables import COHORT, POSTS
 from raylike.workspace import Workspace
 from tests.pictures import encode, photo, png_bomb, scene
+from tests.unit.stages.learning_workspace import NOW
 
 HOST = "photos.test"
 SETTINGS = DownloadSettings(max_bytes=300_000, timeout_s=0.5, attempts=2, max_pixels=10_000_000)
@@ -354,6 +359,38 @@ def test_the_plan_states_connections_and_descriptors_and_what_did_not_fit() -> N
     lowered = download._plan(settings, 2, plan(500, 1024), 1024)
     assert "384 at once in each, 384 from one host" in lowered
     assert "download.in_flight = 500 does not fit into the limit of 1024" in lowered
+
+
+def test_photos_are_held_in_columns() -> None:
+    table = pa.table({"post_id": ["a", "b", "c"], "place": ["x", "y", "z"], "is_file": [False, True, False]})
+    photos = Photos(table)
+    assert list(photos) == [photos[0], photos[1], photos[2]]
+    assert list(photos.take(np.array([2, 0]))) == [Photo("c", "z", False), Photo("a", "x", False)]
+    assert list(photos.without(pa.chunked_array([["a", "c"]]))) == [Photo("b", "y", True)]
+
+
+@pytest.mark.parametrize(
+    ("provider", "place", "is_file"),
+    [
+        ("files", "/photos/1.jpg", True),
+        ("files", "https://photos.test/1.jpg", False),
+        ("files", "HTTP://photos.test/1.jpg", False),
+        ("mastodon", "/etc/passwd", False),
+        ("mastodon", "file:///etc/passwd", False),
+    ],
+)
+def test_paths_are_opened_only_where_the_user_gave_them(
+    workspace_path: Path, provider: str, place: str, is_file: bool
+) -> None:
+    workspace = Workspace(workspace_path)
+    post = {
+        "post_id": "p", "provider": provider, "user_id": "u", "created_at": NOW, "collected_at": NOW,
+        "image_url": place, "likes": 1, "tags": [],
+    }  # fmt: skip
+    kept = {"post_id": "p", "user_id": "u", "likes": 1, "kept": True, "reason": ""}
+    workspace.write("posts", pa.Table.from_pylist([post], schema=POSTS.schema), Commit("collect", "f"))
+    workspace.write("cohort", pa.Table.from_pylist([kept], schema=COHORT.schema), Commit("cohort", "f"))
+    assert list(download._wanted(workspace)) == [Photo("p", place, is_file)]
 
 
 def test_the_job_takes_no_secret_along() -> None:
