@@ -145,19 +145,13 @@ def travelling(chosen: Resolved) -> Layer:
 
 
 def entrypoint(arguments: Sequence[str]) -> str:
-    """The job's command: its driver joins the Ray that it runs on."""
-    command = [
-        "python",
-        "-m",
-        "cli.main",
-        "run-all",
-        "--address",
-        "auto",
-        "--config",
-        CONFIG_FILE,
-        *arguments,
-    ]
-    return shlex.join(command)
+    """The job's command: its driver joins the Ray that it runs on.
+
+    It leaves the folder that Ray has unpacked for the job: another node on the same machine unpacks there
+    again, and oneMKL, under torch, ends a process whose working directory is gone.
+    """
+    given = shlex.join(["--address", "auto", *arguments])
+    return f'cd / && python -m cli.main run-all --config "$OLDPWD/{CONFIG_FILE}" {given}'
 
 
 def packages() -> list[str]:

@@ -33,11 +33,10 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray takes 127.0.0.1 for what it says
-        self._node: dict[str, Any] = {
-            "num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES, "temp_dir": str(temp_dir),
-        }  # fmt: skip
+        self._node: dict[str, Any] = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
+        self._temp_dir = temp_dir
         self._last = 1
-        head = self._node | {"num_cpus": 0, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+        head = self._node | self._place(1) | {"num_cpus": 0, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.workers: list[Any] = []
         for _ in range(workers):
@@ -53,13 +52,17 @@ class Nodes:
         for attempt in range(STARTS_TRIED):
             self._last += 1
             try:
-                node = self._cluster.add_node(**self._node, node_ip_address=f"127.0.0.{self._last}")
+                node = self._cluster.add_node(**self._node, **self._place(self._last))
             except Exception:  # whatever a raylet that comes up too late looks like
                 if attempt == STARTS_TRIED - 1:
                     raise
             else:
                 self.workers.append(node)
                 return
+
+    def _place(self, number: int) -> dict[str, str]:
+        """Nodes that shared a folder would unpack packages over each other's."""
+        return {"node_ip_address": f"127.0.0.{number}", "temp_dir": str(self._temp_dir / str(number))}
 
     def lose(self, number: int) -> None:
         """SIGKILL every process of a worker node."""

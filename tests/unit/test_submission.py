@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -56,6 +57,22 @@ def test_the_job_joins_the_ray_that_it_runs_on() -> None:
     words = shlex.split(submission.entrypoint(["--workspace", "s3://b/a b"]))
     assert words[words.index("--address") + 1] == "auto"
     assert words[-1] == "s3://b/a b"
+
+
+def test_the_jobs_process_does_not_stay_in_a_folder_that_may_go(tmp_path: Path) -> None:
+    """Ray unpacks the job's folder anew for a second node of the same machine."""
+    tells = tmp_path / "bin" / "python"
+    tells.parent.mkdir()
+    tells.write_text('#!/bin/sh\npwd\nprintf "%s\\n" "$@"\n')
+    tells.chmod(0o755)
+    folder = tmp_path / "unpacked here"
+    folder.mkdir()
+    said = subprocess.run(
+        submission.entrypoint(["--until", "labels"]),
+        shell=True, cwd=folder, env={"PATH": str(tells.parent)}, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert said[0] == "/"
+    assert said[said.index("--config") + 1] == f"{folder}/raylike.toml"
 
 
 class Server:
