@@ -362,11 +362,17 @@ class OpenPart:
         return Part(self._uri, size, self.rows)
 
     def _open(self) -> pq.ParquetWriter:
+        schema = self._spec.schema
+        files = [field.name for field in schema if pa.types.is_large_binary(field.type)]
+        plain = [name for name in schema.names if name not in files]
         return pq.ParquetWriter(
             self._workspace.on_filesystem(self._uri),
-            self._spec.schema,
+            schema,
             filesystem=self._workspace.filesystem()[0],
-            compression="lz4",
+            # Photos are compressed already: to try again, and to look for the least of them, takes a third
+            # of the writing.
+            compression={**dict.fromkeys(plain, "lz4"), **dict.fromkeys(files, "none")} if files else "lz4",
+            write_statistics=plain if files else True,
             use_dictionary=False,  # photos and features never repeat; looking takes ten times the writing
         )
 

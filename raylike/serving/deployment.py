@@ -1,5 +1,7 @@
 """The application on Ray Serve: processes that hold a model and score in batches, and one that speaks HTTP.
 
+A single model process speaks HTTP itself: a process less, and no photo handed from one to the other.
+
 Knows Ray Serve. Knows nothing of routes (`app.py`) or of what scoring is (`raylike/scoring`).
 """
 
@@ -16,7 +18,7 @@ from raylike import cluster
 from raylike.errors import ServiceUnavailable
 from raylike.scoring.results import PhotoScore
 from raylike.scoring.scorer import Scorer, Wanted
-from raylike.serving.app import About, create_app
+from raylike.serving.app import About, Score, create_app
 from raylike.serving.problems import Problem
 from raylike.serving.together import Together
 from raylike.serving.uploads import UploadLimits
@@ -29,7 +31,9 @@ APP, MODELS = "raylike", "Models"
 BATCH = 16
 """Photos scored together at most."""
 WAITING = 128
-"""Requests that may wait for the model processes; more are told to come back."""
+"""Photos that may wait for a model process; more are told to come back."""
+REQUESTS = 512
+"""Under way at once in the process that speaks HTTP."""
 TIMEOUT_S = 60.0
 """For scoring one request's photos."""
 READY_S = 5.0
@@ -133,65 +137,90 @@ def stop() -> None:
 
 
 def application(service: Service) -> Application:
-    """Model processes behind one that speaks HTTP."""
+    """Model processes behind one that speaks HTTP, or one that is both."""
     from ray import serve
 
+    if service.processes == 1:
+        return serve.deployment(
+            serve.ingress(_alone(service))(_Named),
+            name=MODELS,
+            max_ongoing_requests=REQUESTS,
+            ray_actor_options={"num_cpus": 0},
+        ).bind()
     models = serve.deployment(
         ModelProcess,
         name=MODELS,
         num_replicas=service.processes,
         max_ongoing_requests=2 * BATCH,
-        max_queued_requests=WAITING,
         ray_actor_options={"num_cpus": 0},
     ).bind(service)
     front = serve.deployment(
         serve.ingress(_front(service))(_Named),
         name="Front",
-        max_ongoing_requests=4 * WAITING,
+        max_ongoing_requests=REQUESTS,
         ray_actor_options={"num_cpus": 0},
     )
     return front.bind(models)
 
 
 class _Named:
-    """Ray Serve wants a class beside an application; its argument makes the model processes its own."""
+    """Ray Serve wants a class beside an application; its arguments make the model processes its own."""
 
-    def __init__(self, models: Any) -> None:
+    def __init__(self, *models: Any) -> None:
         pass
 
 
+def _alone(service: Service) -> Callable[[], FastAPI]:
+    """What builds the HTTP application beside the model, in the process that is both; Ray Serve tells it by
+    its being a function."""
+
+    def build() -> FastAPI:
+        model = ModelProcess(service)
+        score = scoring_by(model.plain, model.detailed, WAITING)
+        return create_app(score, model.ready, service.about, service.limits)
+
+    return build
+
+
 def _front(service: Service) -> Callable[[], FastAPI]:
-    """What builds the HTTP application, in the process that serves it; Ray Serve tells it by its being a
-    function."""
+    """The same in a process that has the photos scored by others."""
 
     def build() -> FastAPI:
         from ray import serve
 
         handle = serve.get_deployment_handle(MODELS, app_name=APP)
-        return create_app(scoring_by(handle), readiness_of(handle), service.about, service.limits)
+        score = scoring_by(handle.plain.remote, handle.detailed.remote, WAITING * service.processes)
+        return create_app(score, readiness_of(handle), service.about, service.limits)
 
     return build
 
 
-def scoring_by(
-    handle: Any,
-) -> Callable[[Sequence[tuple[str, bytes]], bool, bool], Awaitable[list[PhotoScore]]]:
-    """Ask model processes; too many requests, or one that takes too long, become a `Problem`."""
+def scoring_by(plain: Callable[..., Any], detailed: Callable[..., Any], most: int) -> Score:
+    """Ask a model; too many photos, or one that takes too long, become a `Problem`.
+
+    Parameters
+    ----------
+    plain, detailed : of a `ModelProcess`, here or in another process
+    most : photos that may wait
+    """
+    waiting = 0
 
     async def score(photos: Sequence[tuple[str, bytes]], explain: bool, crops: bool) -> list[PhotoScore]:
-        from ray.serve.exceptions import BackPressureError
-
-        if explain or crops:
-            asked = [handle.detailed.remote(photo, explain, crops) for photo in photos]
-        else:
-            asked = [handle.plain.remote(photo) for photo in photos]
+        nonlocal waiting
+        if waiting + len(photos) > most:
+            raise Problem(503, "busy", "too many photos wait already")
+        waiting += len(photos)
         try:
             async with asyncio.timeout(TIMEOUT_S):
+                if explain or crops:
+                    asked = [detailed(photo, explain, crops) for photo in photos]
+                else:
+                    asked = [plain(photo) for photo in photos]
                 return list(await asyncio.gather(*asked))
-        except BackPressureError:
-            raise Problem(503, "busy", "too many photos wait already") from None
         except TimeoutError:
             raise Problem(503, "busy", f"not done after {TIMEOUT_S:g} s") from None
+        finally:
+            waiting -= len(photos)
 
     return score
 

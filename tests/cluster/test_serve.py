@@ -38,10 +38,11 @@ def post(url: str, data: bytes) -> tuple[int, dict[str, object]]:
 
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
-def test_photos_of_many_clients_are_scored_by_model_processes(ray_local: None) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_photos_of_many_clients_are_scored_by_model_processes(ray_local: None, processes: int) -> None:
     port = free_port()
     about = About("LinearSVC on greenness", "101 held-out photos")
-    deployment.start(Service(green_scorer, about, UploadLimits(100_000), "127.0.0.1", port, 1, 1))
+    deployment.start(Service(green_scorer, about, UploadLimits(100_000), "127.0.0.1", port, processes, 1))
     try:
         url = f"http://127.0.0.1:{port}"
         with urllib.request.urlopen(f"{url}/readyz", timeout=30) as answer:
