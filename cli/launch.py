@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli.journal import journal
 from cli.native_output import native_stderr_in, stdout_for_data
 from cli.options import resolved
 from cli.progress import duration, speaking
@@ -49,8 +50,14 @@ def launch(
         set_up_logging(verbose=params["verbose"])
         settings = resolved(params).settings
         workspace = Workspace(params["workspace"])
-        quiet = nullcontext() if params["verbose"] else native_stderr_in(log_file(workspace))
-        with quiet, stdout_for_data() as out, speaking(as_json=params["as_json"], out=out) as speaker:
+        log = log_file(workspace)
+        quiet = nullcontext() if params["verbose"] else native_stderr_in(log)
+        with (
+            quiet,
+            stdout_for_data() as out,
+            speaking(as_json=params["as_json"], out=out) as shown,
+            journal(log.parent, shown) as speaker,
+        ):
             try:
                 if params.get("refresh"):
                     summary = refresh(workspace, settings, speaker)

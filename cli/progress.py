@@ -150,39 +150,44 @@ class Speaker:
 
 
 class JsonEvents(Speaker):
-    """One JSON object a line: stage_started, progress (two a second at most), note, stage_finished, done.
+    """One JSON object a line: run_started, stage_started, progress, note, stage_finished, done.
 
-    Each has the time, in UTC, and the id of the run.
+    Each has the time, in UTC, and the id of the run. Progress is told every `every_s` seconds at most.
     """
 
-    def __init__(self, out: TextIO, clock: Clock = time.monotonic) -> None:
+    def __init__(self, out: TextIO, clock: Clock = time.monotonic, every_s: float = EVENT_EVERY_S) -> None:
         super().__init__(clock)
         self._out = out
+        self._every_s = every_s
         self._run: str | None = None
         self._last_s = float("-inf")
 
     def run_started(self, run: str) -> None:
         """Say `run_started`; what follows belongs to this run."""
         self._run = run
-        self._emit("run_started")
+        self.emit("run_started")
 
     def run_finished(self, summary: dict[str, Any]) -> None:
         """Say `done`, the last event of a run that ended well."""
-        self._emit("done", **summary)
+        self.emit("done", **summary)
+
+    def run_failed(self, what: str, exit_code: int) -> None:
+        """Say `error`, the last event of any other."""
+        self.emit("error", what=what, exit_code=exit_code)
 
     def say_started(self, tally: Tally) -> None:
         """Say `stage_started`."""
         self._last_s = float("-inf")
-        self._emit("stage_started", stage=tally.stage)
+        self.emit("stage_started", stage=tally.stage)
 
     def say_progress(self, tally: Tally) -> None:
-        """Say `progress`, unless the last one is less than half a second old."""
+        """Say `progress`, unless it is too early."""
         now_s = self._clock()
-        if now_s - self._last_s < EVENT_EVERY_S:
+        if now_s - self._last_s < self._every_s:
             return
         self._last_s = now_s
         left_s = tally.left_s(now_s)
-        self._emit(
+        self.emit(
             "progress",
             stage=tally.stage,
             done=tally.done,
@@ -196,13 +201,14 @@ class JsonEvents(Speaker):
 
     def say_note(self, text: str) -> None:
         """Say `note`."""
-        self._emit("note", text=text)
+        self.emit("note", text=text)
 
     def say_finished(self, tally: Tally, summary: dict[str, Any]) -> None:
         """Say `stage_finished`."""
-        self._emit("stage_finished", stage=tally.stage, unit=tally.unit, **summary)
+        self.emit("stage_finished", stage=tally.stage, unit=tally.unit, **summary)
 
-    def _emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write one line."""
         line = {"event": event, "time": utc_now(), "run": self._run, **fields}
         print(json.dumps(line, default=str), file=self._out, flush=True)
 
