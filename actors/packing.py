@@ -5,7 +5,8 @@ the limits of any number of tokens lent. A process for each token keeps one's tr
 is the shape where there is a CPU to each two; but many that start on few CPUs start for many seconds, and all
 that time take the CPUs from those that already work. So on few CPUs tokens share: up to
 `TOKENS_TOGETHER` a process, which is what a process that dies takes with it, and more only where there
-would be more than `MOST_PER_CPU` processes.
+would be more than `MOST_PER_CPU` processes. Every node of a cluster has one, if there are tokens for it: some
+networks count by address.
 
 Arithmetic alone.
 """
@@ -24,19 +25,19 @@ CPUS_PER_PROCESS = 2
 MOST_PER_CPU = 2
 
 
-def plan_processes(tokens: int, cpus: int, tokens_per_process: int | None = None) -> int:
+def plan_processes(tokens: int, cpus: int, tokens_per_process: int | None = None, nodes: int = 1) -> int:
     """Number of processes for so many tokens.
 
     Parameters
     ----------
-    cpus : of the whole Ray session
+    cpus, nodes : of the whole Ray session; nodes that have CPUs
     tokens_per_process : the user's own choice, if any
     """
     if tokens_per_process is not None:
         return -(-tokens // tokens_per_process)
     roomy = cpus // CPUS_PER_PROCESS
     shared = min(-(-tokens // TOKENS_TOGETHER), MOST_PER_CPU * max(1, cpus))
-    return min(tokens, max(roomy, shared))
+    return min(tokens, max(roomy, shared, nodes))
 
 
 def describe(tokens: int, processes: int) -> str:

@@ -340,6 +340,13 @@ def cpus() -> int:
     return int(ray.cluster_resources().get("CPU", 1))
 
 
+def nodes() -> int:
+    """Nodes that have CPUs."""
+    import ray
+
+    return sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())
+
+
 def node_cpus() -> int:
     """CPUs of the largest node."""
     import ray

@@ -211,7 +211,7 @@ def _tokens(settings: Settings, machines: Machines, work: Work) -> tuple[Ask, ..
     if not (work.tokens and work.look_ups):
         return ()
     wanted = settings.collect.tokens_per_actor
-    n = plan_processes(work.tokens, machines.cpus, wanted)
+    n = plan_processes(work.tokens, machines.cpus, wanted, sum(node.cpus >= 1 for node in machines.nodes))
     setting = _if(wanted, "collect.tokens_per_actor")
     return (Ask("token process", n, sizing.TOKEN_CPUS, 0.0, n, TOKEN_MIB, setting, "token processes"),)
 

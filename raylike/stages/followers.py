@@ -104,7 +104,8 @@ def _look_up(context: StageContext, missing: pa.Array, batch_size: int) -> tuple
     credentials = tokens.load(settings.source)
     endpoint = source.endpoint(settings)
     n_tokens = len(credentials)
-    processes = plan_processes(n_tokens, cluster.cpus(), settings.collect.tokens_per_actor)
+    wanted = settings.collect.tokens_per_actor
+    processes = plan_processes(n_tokens, cluster.cpus(), wanted, cluster.nodes())
     expected = forecast(
         len(missing), batch_size, n_tokens, source.limits(settings), settings.collect.in_flight
     )

@@ -31,6 +31,11 @@ def test_processes(tokens: int, cpus: int, wanted: int | None, processes: int) -
     assert plan_processes(tokens, cpus, wanted) == processes
 
 
+@pytest.mark.parametrize(("tokens", "processes"), [(3, 3), (4, 4), (20, 4), (30, 6)])
+def test_every_node_has_a_process_if_there_are_tokens_for_it(tokens: int, processes: int) -> None:
+    assert plan_processes(tokens, cpus=4, nodes=4) == processes
+
+
 @pytest.mark.parametrize(
     ("n", "processes", "sizes"),
     [(20, 4, [5] * 4), (20, 7, [2, 3, 3, 3, 3, 3, 3]), (3, 3, [1] * 3), (2, 5, [1, 1])],
