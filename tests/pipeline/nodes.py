@@ -73,6 +73,15 @@ class Nodes:
         self._cluster.shutdown()
 
 
+def numbers_that_ran(actor: str, temp_dir: Path) -> set[str]:
+    """The nodes on which an actor of this class had a process, by their numbers; its log says so."""
+    logs = temp_dir.glob("*/session_*/logs/worker-*.err")
+    found = (
+        log.relative_to(temp_dir).parts[0] for log in logs if f":actor_name:{actor}\n" in log.read_text()
+    )
+    return set(found)
+
+
 @contextmanager
 def nodes(workers: int, temp_dir: Path, cpus: int = 1) -> Iterator[Nodes]:
     """Nodes for the length of the block."""

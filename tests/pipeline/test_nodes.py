@@ -10,7 +10,7 @@ import pytest
 from raylike import Workspace
 from tests.pipeline.conftest import TINY, Outcome
 from tests.pipeline.faults import assert_same_tables
-from tests.pipeline.nodes import nodes, run_and_lose
+from tests.pipeline.nodes import nodes, numbers_that_ran, run_and_lose
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -27,4 +27,5 @@ def test_a_run_that_loses_nodes_ends_with_the_tables_of_one_machine(
         outcome, lost = run_and_lose(arguments, made, MOMENTS, ray_tmpdir, random.Random(0))
     assert outcome.exit_code == 0, outcome.stderr
     assert lost == list(MOMENTS)
+    assert len(numbers_that_ran("TokenKeeper", ray_tmpdir / "nodes")) == 3, "tokens are not on every node"
     assert_same_tables(Workspace(found), Workspace(finished[0]), TABLES)

@@ -21,14 +21,14 @@ def test_a_new_workspace_has_everything_to_do(tmp_path: Path) -> None:
     assert [stage["stage"] for stage in plan["stages"]] == list(STAGE_NAMES)
     assert {stage["state"] for stage in plan["stages"]} == {"never run"}
     (tokens,) = next(stage["asks"] for stage in plan["stages"] if stage["stage"] == "followers")
-    assert tokens["count"] == 3
+    assert 1 <= tokens["count"] <= 3  # by the CPUs of this machine
     assert plan["hits"] is None  # nobody knows yet who posts
 
 
 def test_people_see_machines_and_stages(tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["plan", "--workspace", str(tmp_path)])
     assert found.stdout.startswith("this machine (")
-    assert "3 token processes with 0.01 CPUs each, about 140 MiB each" in found.stdout
+    assert "about 140 MiB" in next(line for line in found.stdout.splitlines() if "followers" in line)
     assert list(tmp_path.iterdir()) == []
 
 
