@@ -1,6 +1,6 @@
 """SIGKILL in one stage of each kind, one after the other: the tables end as those of an undisturbed run.
 
-Token actors, downloaders, Ray Data's actors, Ray Tune. `benchmarks/kills.py` kills in every long stage, ten times.
+Token actors, downloaders, Ray Data's actors, Ray Tune. `benchmarks/kills.py` kills in all long stages.
 """
 
 from __future__ import annotations
