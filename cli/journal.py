@@ -59,6 +59,11 @@ class Both:
         for speaker in self._speakers:
             speaker.stage_finished(stage, summary)
 
+    def run_failed(self, what: str, exit_code: int) -> None:
+        """The process is about to end."""
+        for speaker in self._speakers:
+            speaker.run_failed(what, exit_code)
+
     def run_finished(self, summary: dict[str, Any]) -> None:
         """The run ended well."""
         for speaker in self._speakers:

@@ -94,6 +94,9 @@ class Speaker:
     def run_started(self, run: str) -> None:
         """A run begins: people see its stages, programs its id."""
 
+    def run_failed(self, what: str, exit_code: int) -> None:
+        """The process is about to end: people are told on stderr."""
+
     def stage_started(self, stage: str) -> None:
         """A stage begins."""
         with self._lock:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import actors  # noqa: F401  # sets Ray's environment before Ray is imported
+from raylike import head_watch
 from raylike.config import RaySettings
 from raylike.errors import ConfigError, ServiceUnavailable
 from raylike.machines import MIB, Machines, Node
@@ -46,8 +47,14 @@ class Session:
     that parent is the thread, not the process.
     """
 
-    def __init__(self, settings: RaySettings) -> None:
+    def __init__(self, settings: RaySettings, head_lost: Callable[[], None] | None = None) -> None:
+        """
+        Parameters
+        ----------
+        head_lost : called, from a thread, when a cluster that was joined has had no head for a while
+        """
         self._settings = settings
+        self._head_lost = head_lost
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._error: Exception | None = None
@@ -122,11 +129,18 @@ class Session:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
+            self._watch_head(ray.get_runtime_context().gcs_address)
         self.dashboard_url = f"http://{context.dashboard_url}" if context.dashboard_url else ""
         import ray.data  # 1-2 s, better spent here than in the first stage that needs it
 
         quieten()
         configure_data()
+
+    def _watch_head(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        if self._head_lost is not None:
+            watched = (host.strip("[]"), int(port), self._stop, self._head_lost)
+            threading.Thread(target=head_watch.watch, args=watched, name="head-watch", daemon=True).start()
 
 
 def reach(address: str) -> None:

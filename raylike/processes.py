@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
@@ -32,6 +32,12 @@ def kill_descendants() -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
+
+
+def end_at_once(exit_code: int) -> NoReturn:
+    """End this process and all that it started. Nothing is torn: tables change by atomic commits only."""
+    kill_descendants()
+    os._exit(exit_code)
 
 
 def memory_mib() -> float:
@@ -111,8 +117,7 @@ def interruptible(exit_code: int, grace_s: float = 1.5, last_words: str = "") ->
             return  # the block has ended without a signal
         select.select([reader], [], [], grace_s)
         print(last_words, file=sys.stderr, flush=True)
-        kill_descendants()
-        os._exit(exit_code)
+        end_at_once(exit_code)
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt

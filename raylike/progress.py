@@ -33,6 +33,9 @@ class Progress(Protocol):
     def stage_finished(self, stage: str, summary: dict[str, Any]) -> None:
         """A stage is done or was up to date; `summary` is its report, ready for JSON."""
 
+    def run_failed(self, what: str, exit_code: int) -> None:
+        """The process is about to end, with this exit code: nothing else will be said."""
+
 
 class Silence:
     """Listens to nothing: for tests and for use from Python."""
@@ -56,4 +59,7 @@ class Silence:
         """Say nothing."""
 
     def stage_finished(self, stage: str, summary: dict[str, Any]) -> None:
+        """Say nothing."""
+
+    def run_failed(self, what: str, exit_code: int) -> None:
         """Say nothing."""

@@ -5,11 +5,14 @@ Knows how both are started and that they end with the run. Knows nothing of stag
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 
 from raylike import cluster
 from raylike.config import Settings
+from raylike.errors import ServiceUnavailable
 from raylike.machines import Machines, this_machine
+from raylike.processes import end_at_once
 from raylike.progress import Progress
 
 
@@ -27,7 +30,7 @@ class Surroundings:
     def prepare_ray(self) -> None:
         """Begin to start Ray, in the background."""
         if self._session is None:
-            self._session = cluster.Session(self._settings.ray)
+            self._session = cluster.Session(self._settings.ray, self._head_lost)
             self._stack.callback(self._session.stop)
             self._session.start()
 
@@ -39,6 +42,17 @@ class Surroundings:
         if self._session.dashboard_url and not self._announced:
             self._announced = True
             self._progress.note(f"Ray dashboard: {self._session.dashboard_url} ({cluster.sign_in_hint()})")
+
+    def _head_lost(self) -> None:
+        """End the run, from whichever thread: calls to Ray would wait until Ray ends the process."""
+        error = ServiceUnavailable(
+            "the cluster's head no longer answers",
+            self._settings.ray.address,
+            "what was committed is kept: the same command goes on when it is back",
+        )
+        self._progress.run_failed(str(error), error.exit_code)
+        print(f"raylike: {error}", file=sys.stderr, flush=True)
+        end_at_once(error.exit_code)
 
     def machines(self) -> Machines:
         """This machine, as far as it is known before Ray is up; of a cluster the nodes, once it is joined."""
