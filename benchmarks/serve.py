@@ -25,14 +25,14 @@ from benchmarks.photo_server import pictures
 from raylike import cluster, processes
 from raylike.config import resolve
 from raylike.scoring import running
-from raylike.scoring.scorer import Scorer, Wanted
+from raylike.scoring.results import PLAIN
+from raylike.scoring.scorer import Scorer
 from raylike.serving import deployment
 from raylike.serving.app import About
 from raylike.serving.uploads import UploadLimits
 from raylike.workspace import Workspace
 from tests.hostile_files import FILES, STATUS
 
-PLAIN = Wanted(explanation=False, crop=False)
 WARM_UP_S = 5.0
 
 

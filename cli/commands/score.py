@@ -21,8 +21,8 @@ from raylike.errors import CannotWrite, InputDataError
 
 if TYPE_CHECKING:
     from raylike.config import Settings
-    from raylike.scoring.results import Box, Influence, PhotoScore
-    from raylike.scoring.scorer import Scorer, Wanted
+    from raylike.scoring.results import Box, Influence, PhotoScore, Wanted
+    from raylike.scoring.scorer import Scorer
     from raylike.scoring.sources import Source
     from raylike.workspace import Workspace
 
@@ -64,7 +64,7 @@ def score(
     Example: raylike score holiday.jpg --save heat.png
     """
     from raylike.scoring import running, sources
-    from raylike.scoring.scorer import Wanted
+    from raylike.scoring.results import Wanted
     from raylike.workspace import Workspace
 
     set_up_logging(verbose=verbose)

@@ -6,6 +6,7 @@ result. A module here holds the sections of one subject; `tree` puts them togeth
 
 from raylike.config.base import RUNTIME_ONLY, Layer, Section
 from raylike.config.collecting import (
+    OWN_PHOTOS,
     CohortSettings,
     CollectSettings,
     SimulatorSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "CONFIG_FILE",
     "DETECTORS",
     "DETECTOR_GROUP",
+    "OWN_PHOTOS",
     "PRESETS",
     "RUNTIME_ONLY",
     "ClassifySettings",

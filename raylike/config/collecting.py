@@ -16,6 +16,8 @@ from raylike.config.base import RUNTIME_ONLY, PositiveInt, Seconds, Section
 SourceName = Literal[
     "simulator", "files", "instagram_v1", "instagram_graph", "mastodon", "pixelfed", "bluesky"
 ]
+OWN_PHOTOS: frozenset[SourceName] = frozenset({"simulator", "files"})
+"""Sources whose photos show nobody, or were given by the user: they may be shown unasked."""
 
 
 class SourceSettings(Section):

@@ -11,21 +11,18 @@ import base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from raylike import photo_stream
-from raylike.vision import attributes, decode
+from raylike.vision import attributes, decode, thumbnails
 from raylike.vision.attributes import Attributes
 from raylike.workspace import Workspace
 
-QUALITY, TILE_QUALITY = 78, 60
-"""JPEG quality: 160 px thumbnails of the simulator's photos are 4-6 kB, tiles of 40 px about 0.7 kB."""
+TILE_QUALITY = 60
+"""JPEG quality: tiles of 40 px are about 0.7 kB."""
 LOOKED_AT_PX = 256
 """Attributes are measured with the longer side at most this long: finer detail changes none by much."""
-MOSAIC_CELLS, MOSAIC_MARGIN = 4, 0.35
-"""Cells along a face's side, and how far beyond its box the mosaic goes, as a share of the side."""
 MAX_SHEET_PX = 8192
 """Side of a sheet of tiles: phones draw no larger pictures."""
 
@@ -66,8 +63,8 @@ class Album:
 def look(workspace: Workspace, wanted: Wanted, faces: Mapping[str, Faces]) -> Album:
     """Look at every wanted photo that is there and can be decoded."""
     album = Album()
-    thumbnails, tiles, measured = map(frozenset, (wanted.thumbnails, wanted.tiles, wanted.measured))
-    posts = thumbnails | tiles | measured
+    shown, tiles, measured = map(frozenset, (wanted.thumbnails, wanted.tiles, wanted.measured))
+    posts = shown | tiles | measured
     for post, photo in photo_stream.read(workspace, photo_stream.plan(workspace, posts)):
         picture = decode.decode(photo, at_least_px=max(LOOKED_AT_PX, 2 * wanted.thumbnail_px))
         if picture is None:
@@ -76,11 +73,11 @@ def look(workspace: Workspace, wanted: Wanted, faces: Mapping[str, Faces]) -> Al
         if post in measured:
             album.attributes[post] = measure(picture, boxes.counted)
         if wanted.anonymised:
-            picture = hide_faces(picture, boxes.proposed)
-        if post in thumbnails:
-            album.thumbnails[post] = jpeg(square(picture.pixels, wanted.thumbnail_px), QUALITY)
+            picture = thumbnails.hide_faces(picture, boxes.proposed)
+        if post in shown:
+            album.thumbnails[post] = thumbnails.jpeg(thumbnails.square(picture.pixels, wanted.thumbnail_px))
         if post in tiles:
-            album.tiles[post] = square(picture.pixels, wanted.tile_px)
+            album.tiles[post] = thumbnails.square(picture.pixels, wanted.tile_px)
     return album
 
 
@@ -88,36 +85,6 @@ def measure(picture: decode.Picture, boxes: NDArray[np.float64]) -> Attributes:
     """Attributes of a picture whose faces lie in `boxes` of the upright photo."""
     small = decode.fit(picture, LOOKED_AT_PX)
     return attributes.measure(small.pixels, boxes / small.scale)
-
-
-def hide_faces(picture: decode.Picture, boxes: NDArray[np.float64]) -> decode.Picture:
-    """The same picture with a mosaic over every box of the upright photo."""
-    pixels = picture.pixels.copy()
-    height, width = pixels.shape[:2]
-    for x, y, w, h in boxes / picture.scale:
-        left, right = np.clip([x - MOSAIC_MARGIN * w, x + (1 + MOSAIC_MARGIN) * w], 0, width).astype(int)
-        top, bottom = np.clip([y - MOSAIC_MARGIN * h, y + (1 + MOSAIC_MARGIN) * h], 0, height).astype(int)
-        if right > left and bottom > top:
-            face = pixels[top:bottom, left:right]
-            cells = cv2.resize(face, (MOSAIC_CELLS, MOSAIC_CELLS), interpolation=cv2.INTER_AREA)
-            face[:] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
-    return decode.Picture(pixels, picture.scale)
-
-
-def square(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """The middle square, scaled to `side_px`."""
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    middle = pixels[top : top + side, left : left + side]
-    return np.asarray(cv2.resize(middle, (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
-    """A JPEG file of RGB pixels."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
-    return data.tobytes()
 
 
 def sheet(tiles: Sequence[NDArray[np.uint8]], columns: int) -> bytes:
@@ -128,7 +95,7 @@ def sheet(tiles: Sequence[NDArray[np.uint8]], columns: int) -> bytes:
     for number, tile in enumerate(tiles):
         top, left = side * (number // columns), side * (number % columns)
         pixels[top : top + side, left : left + side] = tile
-    return jpeg(pixels, TILE_QUALITY)
+    return thumbnails.jpeg(pixels, TILE_QUALITY)
 
 
 def data_uri(jpeg_file: bytes) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raylike import likeness
 from raylike.config import FacesSettings, Settings
 from raylike.report import album, explaining, photo_map, ranking, scored_photos
 from raylike.report.facts import Facts, Gallery, RankedPhoto
@@ -62,10 +63,10 @@ def picture(workspace: Workspace, facts: Facts, settings: Settings) -> Pictured:
         scored = scored_photos.read(workspace, labels, facts.headline.model, facts.headline.features)
     backbone, layers = settings.features.backbone, settings.features.layers
     layer = feature_layers(backbone, layers)[-1]
-    rows, there = photo_map.project(workspace, features_name(backbone, layers), layer, photos.ids)
-    neighbourhoods = _neighbourhoods(facts.gallery, photos, rows, there)
-    placed = np.flatnonzero(there)
-    layout = photo_map.lay_out(rows[placed], settings.seed)
+    projected = likeness.project(workspace, features_name(backbone, layers), layer, photos.ids)
+    neighbourhoods = _neighbourhoods(facts.gallery, photos, projected.rows, projected.there)
+    placed = np.flatnonzero(projected.there)
+    layout = photo_map.lay_out(projected.rows[placed], settings.seed)
 
     numbers = sorted(_shown(facts.gallery, neighbourhoods))
     sample = photos.ids[photos.sample].tolist()
@@ -136,10 +137,10 @@ def _neighbourhoods(
         if photo.picture is None or not there[photo.picture]:
             continue
         query = int(np.searchsorted(known, photo.picture))
-        best, likeness = photo_map.nearest(rows[known], photos.accounts[known], query, NEAREST)
+        best, cosines = likeness.nearest(rows[known], photos.accounts[known], query, NEAREST)
         near = tuple(
             NearPhoto(int(known[place]), float(cosine), bool(photos.labels[known[place]]))
-            for place, cosine in zip(best, likeness, strict=True)
+            for place, cosine in zip(best, cosines, strict=True)
         )
         found.append(Neighbourhood(rank, photo.picture, bool(photos.labels[photo.picture]), near))
     return tuple(found)

@@ -13,13 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raylike.config import Settings
+from raylike.config import OWN_PHOTOS, Settings
 from raylike.report import learned
 from raylike.report.facts import Gallery, Model, RankedPhoto
 from raylike.workspace import Workspace
 
-OWN_PHOTOS = frozenset({"simulator", "files"})
-"""Sources whose photos show nobody, or were given by the user: they may be shown unasked."""
 MAX_CAPTION = 140
 """Characters of a caption that a gallery shows."""
 CONTINUUM = 60

@@ -69,6 +69,7 @@ class Model:
     features : pictures (n, side, side, 3), RGB -> activations (orientations, n, d)
     of_features : those -> scores (n,)
     notes : what a user should know of it
+    source : whose activations the features are; None where they are no layer of a features table
     """
 
     name: str
@@ -78,6 +79,7 @@ class Model:
     features: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     of_features: Callable[[NDArray[np.float32]], NDArray[np.float64]]
     notes: tuple[str, ...] = ()
+    source: Source | None = None
 
     def score(self, pictures_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Scores (n,) of pictures (n, side, side, 3), RGB."""
@@ -121,6 +123,7 @@ def of_linear(kept: LinearModel, notes: tuple[str, ...] = ()) -> Model:
         features=_activations(replace(backbone, layers=(source.layer,)), precision, source.mirrored),
         of_features=kept.score,
         notes=notes,
+        source=source,
     )
 
 

@@ -5,6 +5,7 @@ Boxes are in px of the upright photo, at its full size. Knows nothing of how any
 
 from __future__ import annotations
 
+import base64
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 OK = "ok"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is found out beside the score and the faces.
+
+    Explanation and crop cost some dozens of passes a photo each; neighbours cost one look at the features of
+    all labelled photos.
+    """
+
+    explanation: bool = True
+    crop: bool = True
+    neighbours: bool = False
+
+    def __bool__(self) -> bool:
+        return self.explanation or self.crop or self.neighbours
+
+
+USUAL, PLAIN = Wanted(), Wanted(explanation=False, crop=False)
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,24 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A labelled photo of the workspace that the network sees as alike.
+
+    Attributes
+    ----------
+    post_id : empty where nobody is to be recognised
+    likeness : cosine of the two photos' features on their principal axes, -1 to 1
+    good : whether it was called good
+    thumbnail : a JPEG, faces hidden where nobody is to be recognised; None where the photo cannot be read
+    """
+
+    post_id: str
+    likeness: float
+    good: bool
+    thumbnail: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True)
 class PhotoScore:
     """One photo.
 
@@ -84,7 +122,7 @@ class PhotoScore:
     percentile : 0 to 100: the share of held-out photos that it is better than
     probability : of being called good, 0 to 1
     faces : those above the cut; None where no detector could be had
-    explanation, crop : None where they were not asked for
+    explanation, crop, neighbours : None where they were not asked for, or cannot be had
     """
 
     photo: str
@@ -99,6 +137,7 @@ class PhotoScore:
     faces: tuple[FoundFace, ...] | None = None
     explanation: Explanation | None = None
     crop: Crop | None = None
+    neighbours: tuple[Neighbour, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs: what is not known is left out."""
@@ -123,7 +162,16 @@ class PhotoScore:
             told["heat"] = self.explanation.heat.round(2).tolist()
         if self.crop is not None:
             told["best_crop"] = {**asdict(self.crop.box), "percentile": round(self.crop.percentile, 1)}
+        if self.neighbours is not None:
+            told["neighbours"] = [_of_neighbour(neighbour) for neighbour in self.neighbours]
         return told
+
+
+def _of_neighbour(neighbour: Neighbour) -> dict[str, Any]:
+    told = {"likeness": round(neighbour.likeness, 3), "good": neighbour.good}
+    named = {"post_id": neighbour.post_id} if neighbour.post_id else {}
+    picture = neighbour.thumbnail and base64.b64encode(neighbour.thumbnail).decode()
+    return {**named, **told, "thumbnail": picture}
 
 
 def _told(part: Influence) -> dict[str, Any]:

@@ -16,19 +16,12 @@ from raylike.config import FacesSettings
 from raylike.errors import RaylikeError
 from raylike.scoring.influence import explained
 from raylike.scoring.models import Model
-from raylike.scoring.results import OK, Box, Crop, FoundFace, PhotoScore
+from raylike.scoring.neighbours import Neighbours
+from raylike.scoring.results import OK, USUAL, Box, Crop, FoundFace, PhotoScore, Wanted
 from raylike.scoring.windows import SIDES, windows
 from raylike.vision import crops, decode, detectors, occlusion
 from raylike.vision.inspection import Limits, inspect
 from raylike.vision.sniff import sniff
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is found out beside the score and the faces: each costs some dozens of passes a photo."""
-
-    explanation: bool = True
-    crop: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,28 +70,34 @@ class Scorer:
     ----------
     faces : None: faces are neither looked for nor kept in crops
     limits : what is accepted as a photo
+    neighbours : None: nobody is alike
     """
 
-    def __init__(self, model: Model, faces: FaceFinder | None, limits: Limits) -> None:
+    def __init__(
+        self, model: Model, faces: FaceFinder | None, limits: Limits, neighbours: Neighbours | None = None
+    ) -> None:
         self.model = model
         self.limits = limits
         self._faces = faces
+        self._neighbours = neighbours
 
-    def score(
-        self, photos: Sequence[tuple[str, bytes | Unread]], wanted: Wanted = Wanted()
-    ) -> list[PhotoScore]:
+    def score(self, photos: Sequence[tuple[str, bytes | Unread]], wanted: Wanted = USUAL) -> list[PhotoScore]:
         """One result for each photo, in their order; they go through the network together."""
         found = [self._looked_at(name, data) for name, data in photos]
         squares = [square for _, square in found if square is not None]
-        scores = iter(self.model.score(np.stack(squares)) if squares else np.empty(0))
+        if not squares:
+            return [result for result, _ in found]
+        features = self.model.features(np.stack(squares))
+        seen = zip(self.model.of_features(features).tolist(), features[0], strict=True)
         results = []
         for (result, square), (_, data) in zip(found, photos, strict=True):
             if square is None or isinstance(data, Unread):
                 results.append(result)
-            else:
-                results.append(
-                    self._detailed(self._valued(result, float(next(scores))), data, square, wanted)
-                )
+                continue
+            score, row = next(seen)
+            detailed = self._detailed(self._valued(result, score), data, square, wanted)
+            near = self._neighbours.of(row) if wanted.neighbours and self._neighbours is not None else None
+            results.append(replace(detailed, neighbours=near))
         return results
 
     def _looked_at(self, name: str, data: bytes | Unread) -> tuple[PhotoScore, NDArray[np.uint8] | None]:

@@ -24,12 +24,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from starlette.exceptions import HTTPException
 from yarl import URL
 
-from raylike.scoring.results import OK, PhotoScore
+from raylike.scoring.results import OK, PhotoScore, Wanted
 from raylike.serving.problems import STATUS_OF_CAUSE, Problem, answer
 from raylike.serving.uploads import Held, UploadLimits, photos_of
 
-Score = Callable[[Sequence[tuple[str, bytes]], bool, bool], Awaitable[list[PhotoScore]]]
-"""Photos with their names, whether to explain and whether to crop -> results in their order.
+Score = Callable[[Sequence[tuple[str, bytes]], Wanted], Awaitable[list[PhotoScore]]]
+"""Photos with their names, and what is wanted of each -> results in their order.
 
 Raises `Problem` where it cannot be done now."""
 Ready = Callable[[], Awaitable[bool]]
@@ -187,11 +187,12 @@ def create_app(score: Score, ready: Ready, about: About, limits: UploadLimits) -
         request: Request,
         explain: Annotated[bool, Query(description="also what raised and lowered the score")] = False,
         crops: Annotated[bool, Query(description="also the best crop")] = False,
+        neighbours: Annotated[bool, Query(description="also labelled photos that are alike")] = False,
     ) -> dict[str, Any]:
         started = time.perf_counter()
         with held.counting() as count:
             photos = await photos_of(request, limits, count)
-            results = await score(photos, explain, crops)
+            results = await score(photos, Wanted(explain, crops, neighbours))
         meters.seconds.observe(time.perf_counter() - started)
         for result in results:
             meters.photos.labels(result.status).inc()

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from raylike import cluster
 from raylike.errors import ServiceUnavailable
-from raylike.scoring.results import PhotoScore
-from raylike.scoring.scorer import Scorer, Wanted
+from raylike.scoring.results import PLAIN, PhotoScore, Wanted
+from raylike.scoring.scorer import Scorer
 from raylike.serving.app import About, Score, create_app
 from raylike.serving.problems import Problem
 from raylike.serving.together import Together
@@ -79,9 +79,9 @@ class ModelProcess:
         """The score of one photo."""
         return await self._together(photo)
 
-    async def detailed(self, photo: tuple[str, bytes], explain: bool, crops: bool) -> PhotoScore:
-        """The same with what raised and lowered it, and the best crop."""
-        (result,) = await self._scored([photo], Wanted(explanation=explain, crop=crops))
+    async def detailed(self, photo: tuple[str, bytes], wanted: Wanted) -> PhotoScore:
+        """The same with what else is wanted."""
+        (result,) = await self._scored([photo], wanted)
         return result
 
     async def ready(self) -> bool:
@@ -89,7 +89,7 @@ class ModelProcess:
         return True
 
     async def _batch(self, photos: Sequence[tuple[str, bytes]]) -> list[PhotoScore]:
-        return await self._scored(photos, Wanted(explanation=False, crop=False))
+        return await self._scored(photos, PLAIN)
 
     async def _scored(self, photos: Sequence[tuple[str, bytes]], wanted: Wanted) -> list[PhotoScore]:
         loop = asyncio.get_running_loop()
@@ -205,17 +205,14 @@ def scoring_by(plain: Callable[..., Any], detailed: Callable[..., Any], most: in
     """
     waiting = 0
 
-    async def score(photos: Sequence[tuple[str, bytes]], explain: bool, crops: bool) -> list[PhotoScore]:
+    async def score(photos: Sequence[tuple[str, bytes]], wanted: Wanted) -> list[PhotoScore]:
         nonlocal waiting
         if waiting + len(photos) > most:
             raise Problem(503, "busy", "too many photos wait already")
         waiting += len(photos)
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                if explain or crops:
-                    asked = [detailed(photo, explain, crops) for photo in photos]
-                else:
-                    asked = [plain(photo) for photo in photos]
+                asked = [detailed(photo, wanted) if wanted else plain(photo) for photo in photos]
                 return list(await asyncio.gather(*asked))
         except TimeoutError:
             raise Problem(503, "busy", f"not done after {TIMEOUT_S:g} s") from None

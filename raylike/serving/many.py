@@ -12,8 +12,8 @@ from typing import Any
 
 from raylike import cluster
 from raylike.scoring import running, sources
-from raylike.scoring.results import PhotoScore
-from raylike.scoring.scorer import Scorer, Wanted
+from raylike.scoring.results import PhotoScore, Wanted
+from raylike.scoring.scorer import Scorer
 from raylike.scoring.sources import Reader, Source
 
 MANY = 500

@@ -13,7 +13,7 @@ import pytest
 
 from raylike.config import resolve
 from raylike.scoring import sources
-from raylike.scoring.scorer import Wanted
+from raylike.scoring.results import Wanted
 from raylike.serving import deployment, many
 from raylike.serving.app import About
 from raylike.serving.deployment import Service

@@ -13,7 +13,7 @@ import pytest
 from raylike import Workspace, resolve
 from raylike.learning import linear_model
 from raylike.scoring import running
-from raylike.scoring.scorer import Wanted
+from raylike.scoring.results import Wanted
 from raylike.stage_names import STAGE_NAMES
 from tests.pipeline.conftest import TINY, Outcome, raylike
 

@@ -19,7 +19,7 @@ async function score(chosen) {
   const form = new FormData();
   photos.forEach((photo, number) => form.append("photo", photo, photo.name || `photo ${number + 1}`));
   try {
-    const answer = await fetch("/v1/score?explain=true&crops=true", {method: "POST", body: form});
+    const answer = await fetch("/v1/score?explain=true&crops=true&neighbours=true", {method: "POST", body: form});
     const told = await answer.json();
     if (!answer.ok) { status.textContent = `Not scored: ${told.detail}.`; return; }
     const found = told.photos.map((photo, number) => ({...photo, file: photos[number]}));
@@ -45,8 +45,30 @@ async function shown(photo, n) {
   if (photo.raised.length) told.append(element("p", `Raised by ${parts(photo.raised)}`, "raised"));
   if (photo.lowered.length) told.append(element("p", `Lowered by ${parts(photo.lowered)}`, "lowered"));
   if (photo.best_crop) told.append(element("p", `The best crop, framed in green, is better than ${Math.round(photo.best_crop.percentile)} %`));
+  if (photo.neighbours?.length) told.append(await alike(photo.neighbours));
   item.append(await drawn(photo), told);
   return item;
+}
+
+async function alike(neighbours) {
+  const figure = element("figure"), list = element("ul");
+  figure.append(element("figcaption", "The most alike of the photos that it learned from or was tested on"));
+  for (const neighbour of neighbours) {
+    const entry = element("li"), words = `liked ${neighbour.good ? "more" : "less"} than most`;
+    if (neighbour.thumbnail) {
+      const bytes = Uint8Array.from(atob(neighbour.thumbnail), (letter) => letter.charCodeAt(0));
+      const picture = await createImageBitmap(new Blob([bytes], {type: "image/jpeg"})), canvas = element("canvas");
+      [canvas.width, canvas.height] = [picture.width, picture.height];
+      canvas.getContext("2d").drawImage(picture, 0, 0);
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `A photo alike by ${neighbour.likeness.toFixed(2)}`);
+      entry.append(canvas);
+    }
+    entry.append(element("span", `${neighbour.likeness.toFixed(2)}, ${words}`, neighbour.good ? "raised" : "lowered"));
+    list.append(entry);
+  }
+  figure.append(list);
+  return figure;
 }
 
 async function drawn(photo) {

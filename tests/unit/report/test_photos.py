@@ -10,11 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from raylike import likeness
 from raylike.report import album, judging, photo_map
 from raylike.report.account_bootstrap import Draws, estimate
 from raylike.report.photo_facts import MAP_SIDE
 from raylike.report.scored_photos import ScoredPhotos, percentiles
 from raylike.report.traits import traits
+from raylike.vision import thumbnails
 from raylike.vision.attributes import Attributes, measure
 from raylike.vision.decode import Picture
 
@@ -122,7 +124,7 @@ def test_a_group_that_is_ranked_below_its_likes_shows_a_gap() -> None:
 def test_principal_axes_keep_distances_within_a_plane() -> None:
     plane = RNG.normal(size=(2, 300)).astype(np.float32)
     rows = RNG.normal(size=(40, 2)).astype(np.float32) @ plane + 5
-    mean, axes = photo_map.principal_axes(rows)
+    mean, axes = likeness.principal_axes(rows)
     projected = (rows - mean) @ axes
     assert axes.shape == (300, 2)
     assert np.linalg.norm(projected[0] - projected[1]) == pytest.approx(
@@ -169,16 +171,16 @@ def test_a_handful_of_photos_has_no_map() -> None:
 
 def test_the_nearest_are_alike_and_of_other_accounts() -> None:
     rows = np.array([[1, 0], [1, 0], [1, 0.1], [0, 1], [-1, 0]], np.float32)
-    best, likeness = photo_map.nearest(rows, np.array(["a", "a", "b", "c", "d"]), 0, 2)
+    best, cosines = likeness.nearest(rows, np.array(["a", "a", "b", "c", "d"]), 0, 2)
     assert best.tolist() == [2, 3]
-    assert likeness.tolist() == pytest.approx([0.995, 0.0], abs=1e-3)
+    assert cosines.tolist() == pytest.approx([0.995, 0.0], abs=1e-3)
 
 
 def test_a_mosaic_leaves_nothing_of_a_face_and_all_of_the_rest() -> None:
     pixels = RNG.integers(0, 256, (100, 100, 3)).astype(np.uint8)
-    hidden = album.hide_faces(Picture(pixels, scale=2.0), np.array([[40.0, 40.0, 60.0, 60.0]]))
+    hidden = thumbnails.hide_faces(Picture(pixels, scale=2.0), np.array([[40.0, 40.0, 60.0, 60.0]]))
     face = hidden.pixels[20:50, 20:50]
-    assert len(np.unique(face.reshape(-1, 3), axis=0)) <= album.MOSAIC_CELLS**2
+    assert len(np.unique(face.reshape(-1, 3), axis=0)) <= thumbnails.MOSAIC_CELLS**2
     assert np.array_equal(hidden.pixels[70:], pixels[70:])
     assert not np.array_equal(pixels[20:50, 20:50], face)
 
@@ -186,7 +188,7 @@ def test_a_mosaic_leaves_nothing_of_a_face_and_all_of_the_rest() -> None:
 def test_a_box_beyond_the_photo_hides_what_of_it_is_inside() -> None:
     picture = Picture(RNG.integers(0, 256, (50, 50, 3)).astype(np.uint8))
     for box in ([-20.0, -20.0, 40.0, 40.0], [60.0, 60.0, 10.0, 10.0], [10.0, 10.0, 0.0, 0.0]):
-        assert album.hide_faces(picture, np.array([box])).pixels.shape == (50, 50, 3)
+        assert thumbnails.hide_faces(picture, np.array([box])).pixels.shape == (50, 50, 3)
 
 
 def test_tiles_lie_on_the_sheet_in_order() -> None:

@@ -7,14 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from raylike.scoring.results import Box, FoundFace
-from raylike.scoring.scorer import Unread, Wanted, upright_size
+from raylike.scoring.results import PLAIN, Box, FoundFace
+from raylike.scoring.scorer import Unread, upright_size
 from raylike.scoring.windows import held
 from tests.hostile_files import FILES, STATUS
 from tests.pictures import encode, photo, scene
 from tests.unit.scoring.fakes import HELD_OUT, green_model, green_scorer, patched
-
-PLAIN = Wanted(explanation=False, crop=False)
 
 
 def flat(green: int) -> bytes:

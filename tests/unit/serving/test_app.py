@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from raylike.scoring.results import PhotoScore
-from raylike.scoring.scorer import Wanted
+from raylike.scoring.results import PhotoScore, Wanted
 from raylike.serving.app import About, create_app
 from raylike.serving.problems import Problem
 from raylike.serving.uploads import Held, UploadLimits
@@ -26,8 +25,8 @@ ABOUT = About("LinearSVC on <greenness>", "101 held-out photos", ("its weights a
 JPEG = {"Content-Type": "image/jpeg"}
 
 
-async def score(photos: Sequence[tuple[str, bytes]], explain: bool, crops: bool) -> list[PhotoScore]:
-    return green_scorer().score(photos, Wanted(explain, crops))
+async def score(photos: Sequence[tuple[str, bytes]], wanted: Wanted) -> list[PhotoScore]:
+    return green_scorer().score(photos, wanted)
 
 
 async def ready() -> bool:

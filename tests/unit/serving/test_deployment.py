@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from raylike.scoring.results import PhotoScore
+from raylike.scoring.results import PLAIN, PhotoScore, Wanted
 from raylike.serving import deployment
 from raylike.serving.problems import Problem
 
@@ -25,8 +25,8 @@ class Model:
         await self.gate.wait()
         return PhotoScore(photo[0], "ok")
 
-    async def detailed(self, photo: Photo, explain: bool, crops: bool) -> PhotoScore:
-        self.asked.append(f"detailed {photo[0]} {explain} {crops}")
+    async def detailed(self, photo: Photo, wanted: Wanted) -> PhotoScore:
+        self.asked.append(f"detailed {photo[0]} {wanted.crop}")
         return PhotoScore(photo[0], "ok")
 
 
@@ -38,14 +38,14 @@ def test_photos_are_asked_for_together_and_answered_in_order() -> None:
     async def check() -> None:
         model = Model()
         score = deployment.scoring_by(model.plain, model.detailed, most=8)
-        asking = asyncio.create_task(score(photos("a", "b"), False, False))
+        asking = asyncio.create_task(score(photos("a", "b"), PLAIN))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert model.asked == ["plain a", "plain b"]
         model.gate.set()
         assert [result.photo for result in await asking] == ["a", "b"]
-        await score(photos("c"), True, False)
-        assert model.asked[2:] == ["detailed c True False"]
+        await score(photos("c"), Wanted())
+        assert model.asked[2:] == ["detailed c True"]
 
     asyncio.run(check())
 
@@ -54,13 +54,13 @@ def test_more_photos_than_may_wait_are_told_to_come_back() -> None:
     async def check() -> None:
         model = Model()
         score = deployment.scoring_by(model.plain, model.detailed, most=3)
-        asking = asyncio.create_task(score(photos("a", "b"), False, False))
+        asking = asyncio.create_task(score(photos("a", "b"), PLAIN))
         await asyncio.sleep(0)
         with pytest.raises(Problem, match="too many photos"):
-            await score(photos("c", "d"), False, False)
+            await score(photos("c", "d"), PLAIN)
         model.gate.set()
         await asking
-        assert len(await score(photos("c", "d"), False, False)) == 2
+        assert len(await score(photos("c", "d"), PLAIN)) == 2
 
     asyncio.run(check())
 
@@ -70,9 +70,9 @@ def test_a_photo_that_takes_too_long_is_no_longer_waited_for(monkeypatch: pytest
         model = Model()
         score = deployment.scoring_by(model.plain, model.detailed, most=1)
         with pytest.raises(Problem, match="not done after"):
-            await score(photos("a"), False, False)
+            await score(photos("a"), PLAIN)
         model.gate.set()
-        assert await score(photos("b"), False, False)
+        assert await score(photos("b"), PLAIN)
 
     monkeypatch.setattr(deployment, "TIMEOUT_S", 0.02)
     asyncio.run(check())
