@@ -36,6 +36,10 @@ NOT_SENT = {"source.tokens", "ray.address"}
 LOST_FOR_S = 60.0
 """So long a job server may not answer before a job is no longer followed."""
 LOOK_EVERY_S = 1.0
+STARTS_WITHIN_S = 60.0
+"""The process of Ray that takes jobs, some seconds after the head."""
+NOT_STARTED = "No available agent"
+"""What Ray answers until then."""
 
 ENDED = {"SUCCEEDED": 0, "FAILED": 1, "STOPPED": 130}
 """What a job ends as, and the exit code where Ray does not know the program's own."""
@@ -78,15 +82,22 @@ class Jobs:
             environment: dict[str, Any] = {"working_dir": folder}
             if install:
                 environment["uv"] = {"packages": packages()}
+            return self._submitted(entrypoint(["--workspace", workspace, *arguments]), environment)
+
+    def _submitted(self, command: str, environment: dict[str, Any]) -> str:
+        """The id of the job. A cluster that has only just started is waited for."""
+        end = time.monotonic() + STARTS_WITHIN_S
+        while True:
             try:
                 identity: str = self._client.submit_job(
-                    entrypoint=entrypoint(["--workspace", workspace, *arguments]),
-                    runtime_env=environment,
-                    metadata={"raylike": version("raylike")},
+                    entrypoint=command, runtime_env=environment, metadata={"raylike": version("raylike")}
                 )
             except (RuntimeError, OSError) as error:
-                raise _no_jobs(self.address, error) from None
-        return identity
+                if NOT_STARTED not in str(error) or time.monotonic() > end:
+                    raise _no_jobs(self.address, error) from None
+                time.sleep(LOOK_EVERY_S)
+            else:
+                return identity
 
     def follow(self, identity: str, say: Callable[[str], None]) -> int:
         """Hand on what the job prints until it ends, and return its exit code.

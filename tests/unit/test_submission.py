@@ -140,10 +140,26 @@ def test_a_folder_that_would_vanish_with_the_job_is_refused(monkeypatch: pytest.
         submission.Jobs("x").submit("study", [], resolve({}, environ={}))
 
 
+def test_a_cluster_that_has_only_just_started_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, tries = Server(), []
+
+    def starting(**job: Any) -> str:
+        tries.append(job)
+        if len(tries) < 3:
+            raise RuntimeError("Request failed with status code 500: No available agent to submit job..")
+        return "job-1"
+
+    monkeypatch.setattr(server, "submit_job", starting)
+    monkeypatch.setattr(submission, "_connect", lambda _: server)
+    assert submission.Jobs("x").submit("s3://b/w", [], resolve({}, environ={})) == "job-1"
+    assert len(tries) == 3
+
+
 def test_a_server_that_takes_no_job_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> str:
         raise RuntimeError("Request failed with status code 500: No available agent to submit job..")
 
+    monkeypatch.setattr(submission, "STARTS_WITHIN_S", 0.05)
     server = Server()
     monkeypatch.setattr(server, "submit_job", refuse)
     monkeypatch.setattr(submission, "_connect", lambda _: server)
