@@ -197,4 +197,7 @@ def _connect(address: str) -> JobSubmissionClient:
 def _no_jobs(address: str, error: Exception) -> ServiceUnavailable:
     why = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(".")
     hint = "it is the dashboard's address; `ray dashboard cluster.yaml` opens a tunnel to it"
+    if NOT_STARTED in str(error):
+        hint = "does another Ray on the head's machine hold port 52365? then `ray start` takes another:"
+        hint += " --dashboard-agent-listen-port"
     return ServiceUnavailable(f"takes no jobs: {why}", address, hint)
