@@ -168,6 +168,10 @@ def create_app(score: Score, ready: Ready, about: About, limits: UploadLimits) -
     async def style() -> Response:
         return Response((TEMPLATES / "page.css").read_bytes(), media_type="text/css")
 
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(status_code=204)  # browsers ask for one, and complain of a 404
+
     @app.get("/healthz", summary="Whether the server is up.")
     async def healthz() -> dict[str, str]:
         return {"status": "up"}
