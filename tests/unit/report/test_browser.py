@@ -9,18 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import importlib.util
 import json
 import re
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+from tests.chromium import BROWSER, WHY_NONE, axe
+
 READER = """
 window.requestAnimationFrame = (draw) => setTimeout(draw, 16);  // a page that is dumped gets one frame alone
 const seen = {}, at = (selector) => document.querySelector(selector);
@@ -58,19 +55,11 @@ addEventListener("load", async () => {
 """
 
 
-def axe() -> str:
-    """axe-core's script, if the package that brings it is installed."""
-    spec = importlib.util.find_spec("axe_core_python")
-    if spec is None or spec.origin is None:
-        return ""
-    return Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def seen(written: tuple[str, object], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a reader with a phone sees."""
     if BROWSER is None:
-        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")
+        pytest.skip(WHY_NONE)
     folder = tmp_path_factory.mktemp("browser")
     script = axe().replace("</script", "<\\/script") + READER
     named = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
