@@ -5,6 +5,7 @@ Knows speakers and files. Knows nothing of stages.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,27 +72,31 @@ class Both:
 
 
 class Kept(JsonEvents):
-    """Events for a file: what cannot be written there is no reason to end a run."""
+    """Events for a file, which is made when a run begins.
+
+    What cannot be written there is no reason to end a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.StringIO(), every_s=EVERY_S)
+        self._path = path
+        self._began = False
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one line, if that can be done."""
+        self._began |= event == "run_started"
+        if not self._began:
+            return
         with suppress(OSError):
-            super().emit(event, **fields)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as self._out:
+                super().emit(event, **fields)
 
 
 @contextmanager
-def journal(folder: Path, shown: Speaker) -> Iterator[Both | Speaker]:
-    """A speaker that also writes the journal in `folder`, how the run ended included.
-
-    Where no file can be written there, it is `shown` alone.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / JOURNAL).open("a", encoding="utf-8")
-    except OSError:
-        yield shown
-        return
-    kept = Kept(file, every_s=EVERY_S)
+def journal(folder: Path, shown: Speaker) -> Iterator[Both]:
+    """A speaker that also writes the journal in `folder`, how the run ended included."""
+    kept = Kept(folder / JOURNAL)
     try:
         yield Both(shown, kept)
     except RaylikeError as error:
@@ -100,6 +105,3 @@ def journal(folder: Path, shown: Speaker) -> Iterator[Both | Speaker]:
     except KeyboardInterrupt:
         kept.run_failed("interrupted", INTERRUPTED_EXIT_CODE)
         raise
-    finally:
-        with suppress(OSError):
-            file.close()
