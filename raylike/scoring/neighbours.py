@@ -63,11 +63,10 @@ class Neighbours:
         return ids, good, likeness.project(self._workspace, self._table, self._layer, ids)
 
     @cached_property
-    def _strangers(self) -> frozenset[str]:
-        """Posts of other people's networks."""
-        posts = self._workspace.read("posts", ["post_id", "provider"])
-        own = pc.is_in(posts["provider"], value_set=pa.array(sorted(OWN_PHOTOS)))
-        return frozenset(posts.filter(pc.invert(own))["post_id"].to_pylist())
+    def _own(self) -> frozenset[str]:
+        """Posts of the simulator and of imported files; whatever else there is are other people's."""
+        own = pc.field("provider").isin(pa.array(sorted(OWN_PHOTOS)))
+        return frozenset(self._workspace.read("posts", ["post_id"], where=own)["post_id"].to_pylist())
 
     @cached_property
     def _units(self) -> dict[str, photo_stream.Unit]:
@@ -76,7 +75,7 @@ class Neighbours:
         return {post_id: unit for unit in units for post_id in unit["post_ids"]}
 
     def _is_hidden(self, post_id: str) -> bool:
-        return post_id in self._strangers if self._show_photos is None else not self._show_photos
+        return post_id not in self._own if self._show_photos is None else not self._show_photos
 
     def _picture(self, post_id: str) -> bytes | None:
         if post_id not in self._units:
