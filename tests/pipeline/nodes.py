@@ -33,6 +33,8 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray takes 127.0.0.1 for what it says
+        # Ray notes the address there, too, and does not make the folder.
+        Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray").mkdir(parents=True, exist_ok=True)
         self._node: dict[str, Any] = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
         self._temp_dir = temp_dir
         self._last = 1
