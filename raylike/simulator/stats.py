@@ -18,6 +18,8 @@ class Stats:
         self.pages: Counter[str] = Counter()
         self.users: Counter[str] = Counter()
         self.photos: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        """Answers that were made, by the mention."""
         self.faults: Counter[str] = Counter()
 
     def count_hit(self, token: int, now: float) -> None:
@@ -52,5 +54,7 @@ class Stats:
                     (f"{name}_answers", counter.total()),
                 )
             },
+            "mentions_answered": len(self.answered),
+            "mentions_answered_twice": sum(count > 1 for count in self.answered.values()),
             "faults": dict(self.faults),
         }

@@ -105,6 +105,30 @@ def test_it_looks_up_accounts_and_posts(client: Any, served: Served) -> None:
     assert post.like_count == served.site.world.posts.likes[row]
 
 
+def test_it_reads_mentions_and_answers_them_once(client: Any, sdk: ModuleType, served: Served) -> None:
+    models = sdk.models
+    found = client.app.bsky.notification.list_notifications({"reasons": ["mention"], "limit": 5})
+    assert {entry.reason for entry in found.notifications} == {"mention"}
+    newest = found.notifications[0]
+    assert newest.record.facets[0].features[0].did == client.me.did
+    (post,) = client.get_posts([newest.uri]).posts
+    assert post.embed.images[0].fullsize.startswith("http")
+    older = client.app.bsky.notification.list_notifications({"cursor": found.cursor})
+    assert older.notifications[0].indexed_at < found.notifications[-1].indexed_at
+    parent = models.create_strong_ref(newest)
+    record = models.AppBskyFeedPost.Record(
+        text="fine",
+        created_at=newest.indexed_at,
+        reply=models.AppBskyFeedPost.ReplyRef(parent=parent, root=parent),
+    )
+    data = models.ComAtprotoRepoPutRecord.Data(
+        repo=client.me.did, collection="app.bsky.feed.post", rkey="3k2aaaaaaaaaa", record=record
+    )
+    first, again = (client.com.atproto.repo.put_record(data) for _ in range(2))
+    assert (first.uri, first.cid) == (again.uri, again.cid)
+    assert dict(served.site.stats.answered) == {newest.uri: 1}
+
+
 def test_it_renews_its_session(
     new_client: Callable[[], Any], sdk: ModuleType, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from actors.outcomes import Credential, RateLimited, Refused, Transient
+from actors.outcomes import Credential, RateLimited, Refused, Reply, Transient
+from raylike.bot.mastodon import MastodonMentions
+from raylike.bot.mentions import Mention
 from raylike.providers.base import Objection, Page, Post, Query, Reading, User, walk
 from raylike.providers.mastodon import Mastodon
 from raylike.simulator.networks.base import Site
@@ -106,6 +108,24 @@ def test_mastodon_py_signs_in_to_the_simulated_server_and_out() -> None:
             api.revoke_access_token()
         with mastodon_py(root, access_token=token) as api, pytest.raises(client.MastodonUnauthorizedError):
             api.timeline_hashtag("me")
+
+
+def test_mastodon_py_reads_the_simulated_mentions_and_answers_them_once() -> None:
+    with our_mastodon() as (site, root), mastodon_py(root, access_token=site.first_tokens[0]) as api:
+        newest, *_, oldest = api.notifications(types=["mention"])
+        me = api.account_verify_credentials()
+        assert newest.created_at > oldest.created_at > datetime.now(UTC) - timedelta(hours=1)
+        assert oldest.status.mentions[0].id == me.id
+        assert oldest.status.media_attachments[0].type == "image"
+        first, again = (
+            api.status_post("fine", in_reply_to_id=oldest.status.id, visibility="unlisted",
+                            idempotency_key="k1") for _ in range(2)
+        )  # fmt: skip
+        assert first.id == again.id
+        assert first.in_reply_to_id == oldest.status.id
+        assert dict(site.stats.answered) == {str(oldest.status.id): 1}
+        with pytest.raises(client.MastodonNotFoundError):
+            api.status_post("fine", in_reply_to_id="7")
 
 
 def test_mastodon_py_understands_the_simulated_limits() -> None:
@@ -220,6 +240,33 @@ def test_the_provider_looks_up_and_reads_again_with_a_row_for_each(tmp_path: Pat
         users, readings = ask(server, call)
         assert users == [User("7", "gone"), User(user_id, "ok", 1, 0, 1)]
         assert readings == [Reading(post_ids[0], "gone"), Reading(post_ids[1], "ok", 1, 0)]
+
+
+def test_the_bot_answers_a_mention_on_another_s_server(tmp_path: Path) -> None:
+    async def call(provider: Mastodon, credential: Credential) -> Mention:
+        async def asked(send: Callable[[Credential], Awaitable[Reply[T]]]) -> T:
+            return (await send(credential)).value
+
+        network = MastodonMentions(provider, asked)
+        me = await network.me()
+        (mention,) = await network.mentions(me, "")
+        answer = network.answer(me, mention, "fine", mention.made_at)
+        assert await network.send(answer) == await network.send(answer)
+        assert not await network.mentions(me, mention.place)
+        return mention
+
+    with mocked(tmp_path) as server:
+        bob = server.client("bob")
+        media = bob.media_post(PNG, mime_type="image/png", file_name="me.png", synchronous=True)
+        posted = bob.status_post("@alice is this <any> good?", media_ids=[media])
+        mention = ask(server, call)
+        assert (mention.post_id, mention.author_name) == (str(posted.id), "bob")
+        assert mention.text == "@alice is this <any> good?"
+        assert mention.photos == (media.url,)
+        assert mention.addressed
+        (answer,) = bob.status_context(posted).descendants
+        assert (answer.visibility, answer.in_reply_to_id) == ("unlisted", posted.id)
+        assert [to.acct for to in answer.mentions] == ["bob"]
 
 
 def test_the_provider_understands_another_s_limits(tmp_path: Path) -> None:

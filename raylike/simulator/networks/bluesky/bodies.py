@@ -156,9 +156,8 @@ class Bluesky:
 
     def uri(self, row: int) -> str:
         """The address of a post, by its row."""
-        # 53 bits of microseconds and 10 of a clock's number: atproto.com, specs/tid.
         posts = self._world.posts
-        key = _base32(int(posts.tagged_ms[row]) * 1000 << 10 | int(posts.seed[row]) & 1023, _KEY_CHARACTERS)
+        key = record_key(int(posts.tagged_ms[row]), int(posts.seed[row]))
         return f"at://{self.did(int(posts.user[row]))}/{COLLECTION}/{key}"
 
     def _find_post(self, uri: str) -> int | None:
@@ -172,7 +171,7 @@ class Bluesky:
     def _post(self, row: int, photos: str) -> Json:
         posts = self._world.posts
         uri, user = self.uri(row), int(posts.user[row])
-        indexed_at = _iso(int(self._indexed_ms[row]))
+        indexed_at = iso(int(self._indexed_ms[row]))
         record, labels = self._record(row), []
         if self._holds("sensitive", row, SENSITIVE_SHARE):
             value = SENSITIVE_LABELS[int(posts.seed[row]) % len(SENSITIVE_LABELS)]
@@ -180,7 +179,7 @@ class Bluesky:
             if posts.seed[row] >> 4 & 1:
                 source = self.did(user)
                 record["labels"] = {"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": value}]}
-            labels.append(_label(source, uri, value, indexed_at))
+            labels.append(label(source, uri, value, indexed_at))
         return {
             "uri": uri,
             "cid": self._cid(f"record {row}"),
@@ -212,7 +211,7 @@ class Bluesky:
             "displayName": person["full_name"],
             "avatar": person["profile_picture"],
             "viewer": {"muted": False, "blockedBy": False},
-            "labels": [_label(did, about, value, made_at) for value, is_there in holds.items() if is_there],
+            "labels": [label(did, about, value, made_at) for value, is_there in holds.items() if is_there],
             "createdAt": made_at,
         }
 
@@ -222,7 +221,7 @@ class Bluesky:
         record: Json = {
             "$type": COLLECTION,
             "text": text,
-            "createdAt": FUTURE if self._is_future[row] else _iso(int(self._made_ms[row])),
+            "createdAt": FUTURE if self._is_future[row] else iso(int(self._made_ms[row])),
             "langs": ["en"],
             "facets": list(_facets(text)),
         }
@@ -279,6 +278,11 @@ class Bluesky:
         return unit_hash(self._world.seed, "bluesky", what, row) < share
 
 
+def record_key(ms: int, number: int) -> str:
+    """A post's key: 53 bits of microseconds and 10 of a clock's number (atproto.com, specs/tid)."""
+    return _base32(ms * 1000 << 10 | number & 1023, _KEY_CHARACTERS)
+
+
 def parse_moment(text: str) -> int | None:
     """Unix milliseconds, rounded up, of a moment with its time zone, or of a day; None for anything else."""
     try:
@@ -302,7 +306,8 @@ def _facets(text: str) -> Iterator[Json]:
         }
 
 
-def _label(source: str, uri: str, value: str, made_at: str) -> Json:
+def label(source: str, uri: str, value: str, made_at: str) -> Json:
+    """A label that `source` has put on an account or a post."""
     return {"ver": 1, "src": source, "uri": uri, "val": value, "cts": made_at}
 
 
@@ -321,6 +326,7 @@ def _number(digits: str) -> int | None:
     return number
 
 
-def _iso(ms: int) -> str:
+def iso(ms: int) -> str:
+    """A moment in Unix milliseconds, as the network writes it."""
     moment = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,6 +7,7 @@
     GET  xrpc/app.bsky.feed.getPosts              posts, up to 25
     GET  xrpc/app.bsky.actor.getProfiles          accounts with their followers, up to 25
     GET  xrpc/app.bsky.actor.getProfile           an account
+    GET  xrpc/app.bsky.notification.listNotifications, POST xrpc/com.atproto.repo.putRecord: `mentions.py`
 
 The limit is a fixed window. The network holds it against an address; here, where all come from one, it is
 held against whose token it was that was given out at the start. Signing in has a limit besides.
@@ -30,7 +31,7 @@ from multidict import MultiMapping
 
 from raylike.simulator.limits import FixedWindow
 from raylike.simulator.networks.base import TEST_DOMAIN, Json, Site, admit
-from raylike.simulator.networks.bluesky import bodies
+from raylike.simulator.networks.bluesky import bodies, mentions
 
 API_HOST = f"bluesky{TEST_DOMAIN}"
 
@@ -89,6 +90,7 @@ class Bluesky:
         self.site = site
         self.bodies = bodies.Bluesky(site.world)
         self.sessions = Sessions(site, self.bodies)
+        self._answering = mentions.Answering(site, self.bodies)
         self.window = FixedWindow(*(site.options.limit() or DOCUMENTED_LIMIT), site.clock)
         self.sign_in_window = FixedWindow(*SIGN_IN_LIMIT, site.clock)
 
@@ -111,6 +113,8 @@ class Bluesky:
             web.get(f"{xrpc}/app.bsky.feed.getPosts", self._get_posts),
             web.get(f"{xrpc}/app.bsky.actor.getProfiles", self._get_profiles),
             web.get(f"{xrpc}/app.bsky.actor.getProfile", self._get_profile),
+            web.get(f"{xrpc}/app.bsky.notification.listNotifications", self._list_notifications),
+            web.post(f"{xrpc}/com.atproto.repo.putRecord", self._put_record),
             web.route("*", f"{xrpc}/{{method}}", self._no_method),
         ]
 
@@ -220,7 +224,10 @@ class Bluesky:
             self.site.stats.users.update(items)
             found = [self.bodies.profile(item, photos) for item in items]
         else:
-            found = [self.bodies.post(item, photos) for item in items]
+            me = self._did(call)
+            found = [
+                self._answering.post(item, me, photos) or self.bodies.post(item, photos) for item in items
+            ]
         return call.answer({kind: [body for body in found if body is not None]})
 
     async def _get_profile(self, request: web.Request) -> web.Response:
@@ -230,6 +237,35 @@ class Bluesky:
             return refused
         self.site.stats.users[actor] += 1
         return call.answer(self.bodies.profile(actor, self._photos(request)) or NO_PROFILE)
+
+    async def _list_notifications(self, request: web.Request) -> web.Response:
+        call = self._call(request)
+        refused = await call.admit("notifications", request.query.get("cursor", ""))
+        if refused is not None:
+            return refused
+        query, me = request.query, self._did(call)
+        try:
+            limit = _number(query, "limit", mentions.DEFAULT_LIMIT)
+            before = _number(query, "cursor", mentions.NEWEST)
+        except Problem as problem:
+            return call.answer(problem)
+        limit = min(max(limit, 1), mentions.MAX_LIMIT)
+        reasons, photos = query.getall("reasons", []), self._photos(request)
+        return call.answer(self._answering.notifications(reasons, limit, before, me, photos))
+
+    async def _put_record(self, request: web.Request) -> web.Response:
+        call, body = self._call(request), await _json(request)
+        refused = await call.admit("records", str(body.get("rkey")))
+        if refused is not None:
+            return refused
+        try:
+            return call.answer(self._answering.put(body, self._did(call)))
+        except mentions.Wrong as wrong:
+            return call.answer(Problem("InvalidRequest", str(wrong)))
+
+    def _did(self, call: _Call) -> str:
+        """Of the account that asks."""
+        return self.bodies.did(self.sessions.user(call.number))
 
     async def _no_method(self, _: web.Request) -> web.Response:
         return web.json_response(NO_METHOD.body, status=NO_METHOD.status)

@@ -234,6 +234,11 @@ def post_row(world: World, status_id: str) -> int | None:
     return row if row < world.posts.user.size and post_id(world, row) == status_id else None
 
 
+def number(text: str) -> int:
+    """A number as Ruby reads one: what is none is 0."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
 def _mention(api: str, tag: str) -> str:
     return f'<a href="{api}/tags/{tag}" class="mention hashtag" rel="tag">#<span>{tag}</span></a>'
 

@@ -11,6 +11,7 @@
     GET  /api/v1/statuses?id[]=                posts, up to 20
     GET  /api/v1/statuses/{id}                 a post
     GET  /api/v1/instance, /api/v2/instance    which version this is
+    GET  /api/v1/notifications, POST /api/v1/statuses: `mentions.py`
 
 The server is closed: without a token it answers 401, as one does that shows its timelines to its own
 people only. Two limits overlap, both fixed windows: one for all hits of a token, one for those that page;
@@ -35,7 +36,7 @@ from aiohttp import web
 
 from raylike.simulator.limits import FixedWindow
 from raylike.simulator.networks.base import TEST_DOMAIN, Json, Site, admit
-from raylike.simulator.networks.mastodon import bodies
+from raylike.simulator.networks.mastodon import bodies, mentions
 
 DOCUMENTED_LIMIT = (300, 300.0)
 PAGING_LIMIT = (300, 900.0)
@@ -53,6 +54,7 @@ UNKNOWN_RECORD = {"error": "Record not found"}
 BAD_TOKEN = {"error": "The access token is invalid"}
 TOO_MANY_REQUESTS = {"error": "Too many requests"}
 TOO_MANY_IDS = {"error": "Mastodon::ValidationError"}
+OUT_OF_SCOPE = {"error": "This action is outside the authorized scopes"}
 NO_ACCOUNT = {"error": "This method requires an authenticated user"}
 
 _Find = Callable[[str, str, str], Json | None]
@@ -75,6 +77,7 @@ class Mastodon:
         self.site = site
         self.sign_in = SignIn(site, self.path)
         self._bodies = self._make_bodies()
+        self._answering = mentions.Answering(site, self._bodies)
         # Windows end on whole seconds of the wall clock, as Mastodon's do, whichever clock counts them.
         ahead_s = (time.time() - site.clock()) % 1.0
         self._limits = tuple(
@@ -91,7 +94,7 @@ class Mastodon:
             web.get(api + "/timelines/tag/{tag}", self._timeline),
             web.get(api + "/accounts/{id}", self._account),
             web.get(api + "/statuses/{id}", self._status),
-            *self._routes_of_many(),
+            *self._routes_of_mastodon_alone(),
         ]
 
     def limits(self, request: web.Request) -> Sequence[FixedWindow]:
@@ -122,10 +125,12 @@ class Mastodon:
         """Hits and seconds: of all requests, then of those that page."""
         return self.site.options.limit() or DOCUMENTED_LIMIT, PAGING_LIMIT
 
-    def _routes_of_many(self) -> Iterable[web.RouteDef]:
+    def _routes_of_mastodon_alone(self) -> Iterable[web.RouteDef]:
         return [
             web.get(f"{self.path}/api/v1/accounts", self._accounts),
             web.get(f"{self.path}/api/v1/statuses", self._statuses),
+            web.get(f"{self.path}/api/v1/notifications", self._notifications),
+            web.post(f"{self.path}/api/v1/statuses", self._post_status),
         ]
 
     async def _instance(self, request: web.Request) -> web.Response:
@@ -140,7 +145,7 @@ class Mastodon:
         refused = await call.admit("credentials", "own")
         if refused is not None:
             return refused
-        account = self._bodies.account(self.sign_in.account_id(call.secret), *self._bases(request))
+        account = self._account_of(call, request)
         if account is None:
             return call.answer(NO_ACCOUNT, 422)
         source = {"privacy": "public", "sensitive": False, "language": "en", "note": "", "fields": []}
@@ -153,9 +158,10 @@ class Mastodon:
         refused = await call.admit("timelines", identity)
         if refused is not None:
             return refused
-        limit = _number(query["limit"]) if "limit" in query else bodies.DEFAULT_LIMIT
+        limit = bodies.number(query["limit"]) if "limit" in query else bodies.DEFAULT_LIMIT
         max_id, since_id, min_id = (
-            _number(query[name]) if query.get(name) else None for name in ("max_id", "since_id", "min_id")
+            bodies.number(query[name]) if query.get(name) else None
+            for name in ("max_id", "since_id", "min_id")
         )
         api, photos = self._bases(request)
         page = self._bodies.timeline(tag, limit, max_id, since_id, min_id, api, photos)
@@ -207,6 +213,30 @@ class Mastodon:
         found = [find(item, *self._bases(request)) for item in items]
         return call.answer([body for body in found if body is not None])
 
+    async def _notifications(self, request: web.Request) -> web.Response:
+        call = _Call(self, request)
+        refused = await call.admit("notifications", request.query.get("min_id", ""), "read:notifications")
+        if refused is not None:
+            return refused
+        me = self._account_of(call, request)
+        if me is None:
+            return call.answer(NO_ACCOUNT, 422)
+        return call.answer(self._answering.notifications(request.query, me, *self._bases(request)))
+
+    async def _post_status(self, request: web.Request) -> web.Response:
+        call, form = _Call(self, request), await _form(request)
+        refused = await call.admit("posting", form.get("in_reply_to_id", ""), "write:statuses")
+        if refused is not None:
+            return refused
+        me = self._account_of(call, request)
+        if me is None:
+            return call.answer(NO_ACCOUNT, 422)
+        return call.answer(*self._answering.answer(form, request.headers.get("Idempotency-Key", ""), me))
+
+    def _account_of(self, call: _Call, request: web.Request) -> Json | None:
+        """The account that asks; None for an application's token."""
+        return self._bodies.account(self.sign_in.account_id(call.secret), *self._bases(request))
+
     def _bases(self, request: web.Request) -> tuple[str, str]:
         return self.site.bases(request, f"{self.name}{TEST_DOMAIN}", self.path)
 
@@ -237,7 +267,7 @@ class Pixelfed(Mastodon):
     def _make_limits(self) -> tuple[tuple[int, float], ...]:
         return (self.site.options.limit() or PIXELFED_LIMIT,)
 
-    def _routes_of_many(self) -> Iterable[web.RouteDef]:
+    def _routes_of_mastodon_alone(self) -> Iterable[web.RouteDef]:
         return []
 
     def _link(self, page: Sequence[Json], query: Mapping[str, str], url: str) -> str | None:
@@ -254,9 +284,9 @@ class _Call:
         self._limits = network.limits(request)
         self._token = network.sign_in.number(self.secret)
 
-    async def admit(self, kind: str, identity: str) -> web.Response | None:
-        """An answer if the request goes no further, else None."""
-        return await admit(
+    async def admit(self, kind: str, identity: str, scope: str = "") -> web.Response | None:
+        """An answer if the request goes no further, else None. `scope` : that the token has to have"""
+        refused = await admit(
             self._network.site,
             self._request,
             self._token,
@@ -266,6 +296,9 @@ class _Call:
             identity=identity,
             has_token=bool(self.secret),
         )
+        if refused is None and scope and not self._network.sign_in.allows(self.secret, scope):
+            return self.answer(OUT_OF_SCOPE, 403)
+        return refused
 
     def answer(self, body: Json | list[Json], status: int = 200, link: str | None = None) -> web.Response:
         """A JSON answer to a request that was admitted."""
@@ -329,6 +362,8 @@ class SignIn:
         self._path = path
         self._apps: dict[str, App] = {}
         self._asked: dict[str, Asked] = {}
+        self._scopes: dict[str, str] = {}
+        """By token, of those that were asked for here; the first ones may do everything."""
         self._revoked: set[str] = set()
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -343,6 +378,11 @@ class SignIn:
     def number(self, secret: str) -> int | None:
         """A token's number, from 0, or None if it was never issued, or was revoked."""
         return None if secret in self._revoked else self._site.tokens.number(secret)
+
+    def allows(self, secret: str, scope: str) -> bool:
+        """Whether a token is good for a scope, such as read:statuses."""
+        given = self._scopes.get(secret)
+        return given is None or _within(scope, frozenset(given.split()))
 
     def account_id(self, secret: str) -> str:
         """Whose token it is: its first part, as `TokenBook` makes them. An application's is nobody's."""
@@ -390,7 +430,7 @@ class SignIn:
             scope = form.get("scope") or "read"
             if not _within(scope, app.scopes):
                 return _error(400, "invalid_scope", "The application was not registered for this scope.")
-            return _token(self._site.tokens.issue("app", form["client_id"]), scope)
+            return self._token(self._site.tokens.issue("app", form["client_id"]), scope)
         if form.get("grant_type") != "authorization_code":
             return _error(400, "unsupported_grant_type", "Only authorization_code and client_credentials.")
         code = form.get("code", "")
@@ -398,7 +438,15 @@ class SignIn:
         made = self._site.tokens.exchange(code, form["client_id"], form.get("redirect_uri", ""))
         if asked is None or made is None or not _proves(form.get("code_verifier", ""), asked.challenge):
             return _error(400, "invalid_grant", "The code is not known, was used, or is somebody else's.")
-        return _token(made[0], asked.scope)
+        return self._token(made[0], asked.scope)
+
+    def _token(self, secret: str, scope: str) -> web.Response:
+        """The answer that brings a token, whose scope is remembered."""
+        self._scopes[secret] = scope
+        created_at = int(datetime.now(UTC).timestamp())
+        return web.json_response(
+            {"access_token": secret, "token_type": "Bearer", "scope": scope, "created_at": created_at}
+        )
 
     async def _revoke(self, request: web.Request) -> web.Response:
         form = await _form(request)
@@ -431,17 +479,5 @@ def _proves(verifier: str, challenge: str) -> bool:
     return not challenge or secrets.compare_digest(made.encode(), challenge.encode())
 
 
-def _token(secret: str, scope: str) -> web.Response:
-    created_at = int(datetime.now(UTC).timestamp())
-    return web.json_response(
-        {"access_token": secret, "token_type": "Bearer", "scope": scope, "created_at": created_at}
-    )
-
-
 def _error(status: int, kind: str, description: str) -> web.Response:
     return web.json_response({"error": kind, "error_description": description}, status=status)
-
-
-def _number(text: str) -> int:
-    """A number as Ruby reads one: what is none is 0."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
