@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.commands import config, tokens
+from cli.commands.bot import bot
 from cli.commands.doctor import doctor
 from cli.commands.export import export
 from cli.commands.import_ import import_
@@ -44,6 +45,7 @@ for _name, _does in STAGES.items():
     app.command(_name, cls=_kind)(stage_command(_name, _does))
 app.command("score", cls=Command)(score)
 app.command("serve", cls=Command)(serve)
+app.command("bot", cls=Command)(bot)
 app.add_typer(config.app, name="config")
 app.add_typer(tokens.app, name="tokens")
 app.command("submit", cls=Command)(submit)

@@ -50,7 +50,7 @@ from raylike.providers.base import (
     text,
 )
 from raylike.providers.bluesky_sessions import Login, Session, Sessions, pause_s, reset_after_s
-from raylike.providers.http import JsonAnswer, get_json
+from raylike.providers.http import JsonAnswer, request_json
 
 BASE_URL = "https://bsky.social"
 """The entrance to the servers that Bluesky itself runs; it passes app.bsky.* on to the one that knows."""
@@ -170,8 +170,30 @@ class Bluesky:
         report = RateReport(limit, remaining, reset_after_s(headers, self._clock()))
         return None if report == RateReport() else report
 
+    async def call(
+        self,
+        credential: Credential,
+        method: str,
+        parameters: Sequence[tuple[str, str]] = (),
+        body: Mapping[str, Any] | None = None,
+    ) -> Reply[dict[str, Any]]:
+        """One hit on any other method, for who does more than collect: a query, or with a body a procedure.
+
+        Raises
+        ------
+        RateLimited, Transient : as `request_json`
+        TokenRevoked : if the server does not let the account in
+        Refused : any other error that it answers
+        """
+        answer, session = await self._ask(method, parameters, credential, body)
+        return Reply(_body(answer, credential, session), self.rate(answer.headers))
+
     async def _ask(
-        self, method: str, parameters: Sequence[tuple[str, str]], credential: Credential
+        self,
+        method: str,
+        parameters: Sequence[tuple[str, str]],
+        credential: Credential,
+        body: Mapping[str, Any] | None = None,
     ) -> tuple[JsonAnswer, Session]:
         """Ask with a session, and with another one where the server no longer takes the first.
 
@@ -181,18 +203,24 @@ class Bluesky:
         login = Login.of(credential)
         url = (self._xrpc / method).with_query(parameters)
         session = await self._sessions.current(login)
-        answer = await self._get(url, session)
+        answer = await self._send(url, session, body)
         for _ in range(RENEWALS):
             if _is_stale(answer):
                 session = await self._sessions.renewed(login, session)
-                answer = await self._get(url, session)
+                answer = await self._send(url, session, body)
         if _kind(answer) in ACCOUNT_ERRORS or answer.status == HTTP_FORBIDDEN or _is_stale(answer):
             raise TokenRevoked(_message(answer, credential, session))
         return answer, session
 
-    async def _get(self, url: URL, session: Session) -> JsonAnswer:
-        headers = {"Authorization": f"Bearer {session.access}"}
-        answer = await get_json(self._session, url, headers, lambda told: pause_s(told, self._clock()))
+    async def _send(self, url: URL, session: Session, body: Mapping[str, Any] | None) -> JsonAnswer:
+        answer = await request_json(
+            self._session,
+            "GET" if body is None else "POST",
+            url,
+            headers={"Authorization": f"Bearer {session.access}"},
+            json_body=body,
+            pause_s=lambda told: pause_s(told, self._clock()),
+        )
         if answer.status >= HTTP_ERROR and _kind(answer) in RATE_ERRORS:
             raise RateLimited(pause_s(answer.headers, self._clock()))
         return answer

@@ -49,7 +49,7 @@ from raylike.providers.base import (
     sequence,
     text,
 )
-from raylike.providers.http import JsonAnswer, get_json, next_page, retry_after_s
+from raylike.providers.http import JsonAnswer, get_json, next_page, request_json, retry_after_s
 
 PAGING_LIMIT = Limit(300, 900.0, fixed=True)
 """For requests with max_id, min_id, since_id or page; in rack_attack.rb, not in the documentation."""
@@ -172,6 +172,39 @@ class Mastodon:
         answer = await get_json(self._session, url, {"Authorization": f"Bearer {secret}"}, self._pause_s)
         if answer.status == HTTP_UNAUTHORIZED or (answer.status == HTTP_FORBIDDEN and not forbidden_is_item):
             raise TokenRevoked(_message(answer, credential))
+        return answer
+
+    async def call(
+        self,
+        credential: Credential,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> JsonAnswer:
+        """One hit on anything else below /api/v1, for who does more than collect.
+
+        Raises
+        ------
+        RateLimited, Transient : as `request_json`
+        TokenRevoked : 401 and 403; the latter also where the token lacks a scope
+        Refused : any other error that the server answers
+        """
+        secret = credential.secret.get_secret_value()
+        answer = await request_json(
+            self._session,
+            method,
+            self._url(path).with_query(query),
+            headers={"Authorization": f"Bearer {secret}"} | dict(headers or {}),
+            form=form,
+            pause_s=self._pause_s,
+        )
+        if answer.status in (HTTP_UNAUTHORIZED, HTTP_FORBIDDEN):
+            raise TokenRevoked(_message(answer, credential))
+        if answer.status >= HTTP_ERROR:
+            raise Refused(_message(answer, credential))
         return answer
 
     def _pause_s(self, headers: Mapping[str, str]) -> float | None:

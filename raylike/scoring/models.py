@@ -70,6 +70,7 @@ class Model:
     of_features : those -> scores (n,)
     notes : what a user should know of it
     source : whose activations the features are; None where they are no layer of a features table
+    random : whether its network's weights are: then every score of it has to be told with that
     """
 
     name: str
@@ -80,6 +81,7 @@ class Model:
     of_features: Callable[[NDArray[np.float32]], NDArray[np.float64]]
     notes: tuple[str, ...] = ()
     source: Source | None = None
+    random: bool = False
 
     def score(self, pictures_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Scores (n,) of pictures (n, side, side, 3), RGB."""
@@ -124,6 +126,7 @@ def of_linear(kept: LinearModel, notes: tuple[str, ...] = ()) -> Model:
         of_features=kept.score,
         notes=notes,
         source=source,
+        random=backbone.weights == RANDOM,
     )
 
 
@@ -167,6 +170,7 @@ def of_finetuned(workspace: Workspace, name: str) -> Model:
         features=score,
         of_features=lambda scores: scores[0, :, 0].astype(np.float64),
         notes=tuple(notes),
+        random=config["weights"]["initial"] == RANDOM,
     )
 
 
