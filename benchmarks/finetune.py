@@ -91,8 +91,8 @@ def curve(workspace: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def speed(rounds: int, batch_size: int) -> None:
-    """Photos a second in training steps, ours and the bare loop in turn."""
+def speed(rounds: int, batch_size: int, threads: int) -> None:
+    """Photos a second in training steps, ours and the bare loop in turn, with as many threads."""
     with tempfile.TemporaryDirectory(prefix="raylike-finetune-") as folder:
         workspace = photos(Path(folder), 640, judged=16)
         ratios = []
@@ -100,15 +100,18 @@ def speed(rounds: int, batch_size: int) -> None:
             run_stage(workspace, trainable="all", iterations=30, batch_size=batch_size, evaluate_every=5)
             # The first look holds the wait for the first photos, which is no matter of steps.
             ours = statistics.median(look["photos_per_s"] for look in curve(workspace)[1:])
-            bare = float(_alone("bare", str(batch_size)))
+            bare = float(_alone("bare", f"{batch_size},{threads}"))
             ratios.append(ours / bare)
             print(f"ours {ours:.1f} photos/s, the bare loop {bare:.1f}: {ours / bare:.0%}", flush=True)
-        print(f"median {statistics.median(ratios):.0%} of the bare loop, batches of {batch_size}")
+        print(
+            f"median {statistics.median(ratios):.0%} of the bare loop, batches of {batch_size}, "
+            f"{threads} threads"
+        )
 
 
-def bare(batch_size: int) -> float:
+def bare(batch_size: int, threads: int) -> float:
     """A training loop and nothing else; photos a second, median of groups of five steps."""
-    loop, rates = _bare_loop(batch_size), []
+    loop, rates = _bare_loop(batch_size, threads), []
     for _ in range(5):
         started = time.perf_counter()
         loop(5)
@@ -116,14 +119,14 @@ def bare(batch_size: int) -> float:
     return statistics.median(rates[1:])
 
 
-def _bare_loop(batch_size: int) -> Callable[[int], None]:
+def _bare_loop(batch_size: int, threads: int = CPUS) -> Callable[[int], None]:
     """So many steps of all of AlexNet on tensors in memory."""
     import torch
     from torch import nn
 
     from raylike.vision import networks
 
-    torch.set_num_threads(CPUS)
+    torch.set_num_threads(threads)
     network = networks.assembled(loading.load("alexnet", "random", 0, allow_random=False))
     network.set_submodule("classifier.6", nn.Linear(4096, 2))
     for parameter in network.parameters():
@@ -375,7 +378,7 @@ def _pack_alone(path: str) -> None:
 
 
 _ALONE: dict[str, Callable[[str], None]] = {
-    "bare": lambda batch_size: print(bare(int(batch_size))),
+    "bare": lambda sizes: print(bare(*map(int, sizes.split(",")))),
     "train": train_alone,
     "pack": _pack_alone,
 }
@@ -391,6 +394,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=1_000, help="photos of the first half of memory")
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--batch-size", type=int, default=32, help="of speed and steps")
+    parser.add_argument("--cpus", type=int, default=CPUS, help="of speed: 1 leaves a core to Ray's processes")
     parser.add_argument("--plot", type=Path, help="where kills draws its curves")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
@@ -407,11 +411,11 @@ def main() -> None:
         packs(chosen.few, chosen.many)
     if not {"speed", "memory", "study"} & set(cases):
         return
-    session = Session(RaySettings(num_cpus=CPUS, dashboard=False))
+    session = Session(RaySettings(num_cpus=chosen.cpus, dashboard=False))
     session.wait()
     try:
         if "speed" in cases:
-            speed(chosen.rounds, chosen.batch_size)
+            speed(chosen.rounds, chosen.batch_size, chosen.cpus)
         if "memory" in cases:
             memory(chosen.few, chosen.many)
         if "study" in cases:

@@ -124,29 +124,26 @@ def _rows(
 
 def _dataset(told: ray.ObjectRef[Job], rank: int, first: int, end: int, task_cpus: float) -> Dataset:
     """Steps `first` to `end`, or from the last saved state on, where that is among them."""
+    import ray
     import ray.data
+
+    from raylike.stages.finetune.steps import Steps
 
     cluster.configure_data()
     job: Job = ray.get(told)
     filesystem, root = job.workspace.filesystem()
     first = min(max(first, saved_iteration(filesystem, f"{root}/{job.folder}")), end - 1)
     share = job.settings.finetune.batch_size // job.settings.finetune.workers
-    steps_a_task = -(-TASK_PHOTOS // share)
-    dataset = ray.data.range(end - first, override_num_blocks=-(-(end - first) // steps_a_task))
-    shown = dataset.map_batches(
-        partial(_shown, job=told, rank=rank, first=first), batch_size=None, num_cpus=task_cpus
-    )
+    steps = Steps(range(first, end), -(-TASK_PHOTOS // share), partial(_shown, job=told, rank=rank))
+    shown = ray.data.read_datasource(steps, override_num_blocks=steps.n_tasks, num_cpus=task_cpus)
     shown.context.custom_execution_callback_classes = [Unhurried]
     return shown
 
 
-def _shown(
-    steps: dict[str, NDArray[Any]], *, job: ray.ObjectRef[Job], rank: int, first: int
-) -> dict[str, NDArray[Any]]:
+def _shown(steps: range, *, job: ray.ObjectRef[Job], rank: int) -> dict[str, NDArray[Any]]:
     """The photos of some steps of a worker: `iteration` (k,), `photos` (k, b, px, px, 3)."""
-    iterations = steps["id"] + first
     feed = _feed(job, rank)
-    return {"iteration": iterations, "photos": np.stack([feed(step) for step in iterations.tolist()])}
+    return {"iteration": np.array(steps), "photos": np.stack([feed(step) for step in steps])}
 
 
 @cache
