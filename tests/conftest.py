@@ -1,4 +1,8 @@
-"""What all tests share: one local Ray for the whole session, started when the first test asks."""
+"""What all tests share: one local Ray for the whole session, started when the first test asks.
+
+The whole suite runs in two processes: one has every test of Ray, which would not bear another Ray beside it
+on the machine, the other has the rest. A part of the suite runs in one, as a debugger needs it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +25,27 @@ os.environ["RAY_USE_UVLOOP"] = "0"
 # Prometheus is told every second instead of every ten.
 os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112  # Ray's own spelling
 os.environ.setdefault("RAY_TMPDIR", tempfile.mkdtemp(prefix="rl-", dir="/tmp"))
+
+
+NEED_RAY = ("tests/cluster/", "tests/pipeline/")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite, none beside this one for a part of it."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS and not config.option.keyword
+    return 2 if whole else 0
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deals out files, and all tests that need Ray together."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class RayTogether(LoadFileScheduling):  # type: ignore[misc]  # xdist's types are not followed
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "ray" if file.startswith(NEED_RAY) else file
+
+    return RayTogether(config, log)
 
 
 @pytest.fixture(scope="session")

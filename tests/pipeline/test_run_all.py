@@ -114,11 +114,10 @@ def test_moving_the_cut_detects_no_face_again(finished: Finished, ray_tmpdir: Pa
 
 def test_no_process_of_the_run_is_left(finished: Finished, ray_tmpdir: Path) -> None:
     left = [
-        process.info
-        for process in psutil.process_iter(["pid", "cmdline"])
-        if any(
-            str(ray_tmpdir) in part or "raylike.simulator" in part for part in process.info["cmdline"] or []
-        )
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if any(str(ray_tmpdir) in part for part in process.info["cmdline"] or [])
+        or (process.info["environ"] or {}).get("RAY_TMPDIR") == str(ray_tmpdir)
     ]
     assert left == []
 

@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections.abc import Iterator
+from itertools import repeat
 
 import psutil
 import pytest
 
+from raylike import processes
 from raylike.processes import MemoryWatch, memory_mib
 
 PRELUDE = """
@@ -92,10 +96,22 @@ def test_memory_counts_children() -> None:
         process.kill()
 
 
-def test_the_watch_remembers_a_peak_until_it_is_asked() -> None:
-    with MemoryWatch(every_s=0.02) as watch:
-        held = bytearray(b"x") * 2**27
-        time.sleep(0.3)
-        del held
-        first, second = watch.take_peak_mib(), watch.take_peak_mib()
-    assert first > second + 60
+def test_the_watch_remembers_a_peak_until_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, asked = threading.Event(), threading.Event()
+
+    def looks() -> Iterator[float]:
+        yield from (100.0, 900.0)
+        seen.set()  # the look after the peak: that has been remembered by now
+        asked.wait(timeout=60)
+        yield from repeat(100.0)
+
+    watched = looks()
+
+    def memory_mib() -> float:
+        return 100.0 if threading.current_thread() is threading.main_thread() else next(watched)
+
+    monkeypatch.setattr(processes, "memory_mib", memory_mib)
+    with MemoryWatch(every_s=0.001) as watch:
+        assert seen.wait(timeout=60)
+        assert (watch.take_peak_mib(), watch.take_peak_mib()) == (900.0, 100.0)
+        asked.set()
