@@ -81,10 +81,10 @@ class Notebook:
         self._place = place
         self.memory = Memory() if place is None else _read(place)
 
-    def note(self, answer: Answer, since: str | None = None) -> None:
-        """Write an answer down, and a place if there is a new one."""
+    def note(self, answer: Answer) -> None:
+        """Write an answer down. Raises as `reach` does."""
         self.memory.answers[answer.post_id] = answer
-        self.reach(self.memory.since if since is None else since, answer.written_at)
+        self.reach(self.memory.since, answer.written_at)
 
     def reach(self, since: str, now: datetime) -> None:
         """Write down up to where mentions were dealt with; answers of long ago are forgotten.
