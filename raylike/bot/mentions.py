@@ -18,8 +18,8 @@ T = TypeVar("T")
 MOST_PHOTOS = 4
 """Of a post that are scored: what Mastodon lets people attach."""
 MOST_PAGES = 10
-"""Of mentions that are read in one round. The rest waits for the next; on Bluesky, which shows the newest first,
-those before them are left alone."""
+"""Of mentions that are read in one round. The rest waits for the next; on Bluesky, which shows the newest
+first, those before them are left alone."""
 
 
 class Ask(Protocol):
