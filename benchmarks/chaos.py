@@ -1,13 +1,10 @@
 """Lose worker nodes during `raylike run-all` on several Ray nodes; compare the tables with a local run's.
 
-    uv run python -m benchmarks.chaos [tables repeated] --rounds 2 --nodes 4
+    uv run python -m benchmarks.chaos --rounds 2 --nodes 4
 
 Each round is a workspace of its own. In every long stage all processes of one node end by SIGKILL, at a
 moment drawn anew, and a new node takes its place. Round 0 loses none: the same tables on many nodes as on one
 machine. The world is the tiny one of the tests.
-
-repeated: how much was asked of the network a second time because a node was lost during `followers` and one
-during `download`, as a simulator that runs beside Ray has counted it.
 """
 
 from __future__ import annotations
@@ -20,7 +17,6 @@ import time
 from pathlib import Path
 
 from raylike import Workspace
-from raylike.simulator.process import SimulatorOptions, start
 from tests.pipeline.conftest import TINY, raylike
 from tests.pipeline.faults import assert_same_tables
 from tests.pipeline.nodes import nodes, run_and_lose
@@ -31,43 +27,10 @@ LATEST_S = {
 }  # fmt: skip
 """When a node is lost at the latest, after the start of a stage of so many seconds or a little more."""
 
-LOOKED_UP, TOKENS, LATENCY_S = 4_000, 6, 0.5
-"""Accounts of the network that counts, its tokens, and how long it takes to answer."""
 
-
-def repeated(rounds: int, n_nodes: int, seed: int) -> None:
-    """Print a line a round: what was asked twice, beside what a node has under way at most."""
-    generator = random.Random(seed)
-    options = SimulatorOptions(users=LOOKED_UP, tokens=TOKENS, latency_s=LATENCY_S)
-    for number in range(rounds):
-        moments = {"followers": generator.uniform(0.5, 6.0), "download": generator.uniform(1.0, 8.0)}
-        with (
-            tempfile.TemporaryDirectory(prefix="rlc-", dir="/tmp", ignore_cleanup_errors=True) as folder,
-            start(options) as simulator,
-            nodes(n_nodes, Path(folder) / "n") as made,
-        ):
-            store, found = Path(folder) / "tokens", Path(folder) / "workspace"
-            store.touch(mode=0o600)
-            store.write_text("".join(f"{token.get_secret_value()}\n" for token in simulator.tokens))
-            arguments = [
-                "run-all", "--workspace", str(found), "--until", "download", "--token-store", str(store),
-                "--source", "instagram_v1", "--base-url", simulator.networks["instagram_v1"],
-                "--allow-private-addresses",
-            ]  # fmt: skip
-            outcome, lost = run_and_lose(arguments, made, moments, Path(folder) / "r", generator)
-            assert outcome.exit_code == 0, outcome.stderr
-            stats = simulator.stats()
-            rows = Workspace(found).rows("users"), Workspace(found).rows("images")
-        twice = {name: stats[f"{name}_answers"] - stats[f"{name}_asked"] for name in ("users", "photos")}
-        print(
-            f"round {number}, {n_nodes} nodes, one lost in {' and one in '.join(lost)}: asked again "
-            f"{twice['users']} of {rows[0]:,} accounts, {twice['photos']} of {rows[1]:,} photos",
-            flush=True,
-        )
-
-
-def tables(rounds: int, n_nodes: int, seed: int) -> None:
+def main(rounds: int, n_nodes: int, seed: int) -> None:
     """Print a line a round; end with 1 if any table differs."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # nothing here listens beyond loopback
     generator = random.Random(seed)
     same = losses = 0
     with tempfile.TemporaryDirectory(prefix="rlc-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -100,10 +63,8 @@ def tables(rounds: int, n_nodes: int, seed: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("case", nargs="?", default="tables", choices=["tables", "repeated"])
     parser.add_argument("--rounds", type=int, default=2, help="besides the one without losses")
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # nothing here listens beyond loopback
-    {"tables": tables, "repeated": repeated}[given.case](given.rounds, given.nodes, given.seed)
+    main(given.rounds, given.nodes, given.seed)
