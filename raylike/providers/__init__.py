@@ -99,7 +99,7 @@ def create(endpoint: Endpoint, session: aiohttp.ClientSession) -> Provider:
 class Connection:
     """A provider with a session of its own; as a token actor's client, it looks up users.
 
-    Needs a running event loop.
+    Needs a running event loop. Raises `ConfigError` for an endpoint that the provider cannot speak to.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -110,7 +110,11 @@ class Connection:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": USER_AGENT},
         )
-        self.provider = create(endpoint, self._session)
+        try:
+            self.provider = create(endpoint, self._session)
+        except BaseException:
+            self._session.detach()  # nothing is open yet, and nobody can close what was not made
+            raise
         self.batch_size = self.provider.batch_size
         self.limits = self.provider.limits
 

@@ -88,7 +88,8 @@ def test_an_empty_batch_is_answered() -> None:
 def test_a_hit_that_is_tried_again_pauses_outside_the_slots() -> None:
     server = Server(lambda item, n: Transient("HTTP 500") if item == 1 and n == 1 else None)
     (answer,) = ask(server, range(10), at_once=1)
-    assert answer.results == [0, *range(2, 10), 1]
+    assert sorted(answer.results) == list(range(10))
+    assert answer.results.index(1) > answer.results.index(2), "the next one did not wait for its pause"
     assert answer.hits == 11
 
 
