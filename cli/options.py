@@ -109,6 +109,12 @@ DetectorOption = Annotated[
 ModelOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The detector's model, instead of the published one.")
 ]
+ScoringModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME", help="linear or finetune. [default: the run's best that is kept]"
+    ),
+]
 CurveOption = Annotated[
     bool, typer.Option("--curve", help="Print what each cut would keep instead; nothing is looked at.")
 ]

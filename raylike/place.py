@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,24 @@ class Place:
         filesystem, path = self.filesystem()[0], self.on_filesystem(self.artifact(folder))
         if filesystem.get_file_info(path).type == pyarrow.fs.FileType.Directory:
             filesystem.delete_dir(path)
+
+    def write_file(self, name: str, data: bytes, mode: int = 0o644) -> None:
+        """Put a file in its place below this one, whole or not at all; an object has no mode.
+
+        Raises
+        ------
+        CannotWrite, CredentialsError, ServiceUnavailable : if it cannot be written
+        """
+        target = self.artifact(name)
+        try:
+            if self.is_local:
+                _replace(Path(target), data, mode)
+                return
+            filesystem, root = self.filesystem()
+            with filesystem.open_output_stream(f"{root}/{name}") as stream:
+                stream.write(data)  # an object appears when its upload is complete
+        except OSError as error:
+            raise self.cannot_write(error, target) from error
 
     def make_root(self) -> None:
         """Make the folder; a bucket needs none.
@@ -155,6 +174,21 @@ class Place:
         finally:
             self._lease = None
             lease.give_back()
+
+
+def _replace(target: Path, data: bytes, mode: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(mode)
+            os.replace(file.name, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(file.name)
+            raise
 
 
 def first_line(error: BaseException) -> str:

@@ -36,10 +36,7 @@ def bot(
         typer.Option(metavar="NAME", help="Whose token, where the store holds several for the network."),
     ] = None,
     workspace: o.WorkspaceOption = o.DEFAULT_WORKSPACE,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="linear or finetune. [default: the run's best that is kept]"),
-    ] = None,
+    scoring_model: o.ScoringModelOption = None,
     post: Annotated[
         bool, typer.Option("--post", help="Send the answers; without it they are only shown.")
     ] = False,
@@ -72,13 +69,12 @@ def bot(
         from raylike.workspace import Workspace
 
         set_up_logging(verbose=verbose)
-        params = {name: value for name, value in ctx.params.items() if name != "model"}
-        settings = o.resolved(params).settings
+        settings = o.resolved(ctx.params).settings
         place = Workspace(workspace)
         with ExitStack() as stack:
             if not verbose:
                 stack.enter_context(native_stderr_in(ELSEWHERE))
-            scorer, notes = running.open_scorer(place, settings, model)
+            scorer, notes = running.open_scorer(place, settings, scoring_model)
             for note in notes:
                 typer.echo(f"note: {note}", err=True)
             with nullcontext() if once else suppress(KeyboardInterrupt):  # the way to end it, and no failure

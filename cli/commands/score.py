@@ -36,10 +36,7 @@ def score(
         list[str], typer.Argument(metavar="PHOTO...", help="Files, folders of photos, http(s) addresses.")
     ],
     workspace: o.WorkspaceOption = o.DEFAULT_WORKSPACE,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="linear or finetune. [default: the run's best that is kept]"),
-    ] = None,
+    scoring_model: o.ScoringModelOption = None,
     explain: Annotated[
         bool | None,
         typer.Option("--explain/--no-explain", help="What raised and lowered it. [default: up to 20 photos]"),
@@ -68,12 +65,12 @@ def score(
     from raylike.workspace import Workspace
 
     set_up_logging(verbose=verbose)
-    settings = o.resolved(_settings_of(ctx)).settings
+    settings = o.resolved(ctx.params).settings
     place = Workspace(workspace)
     with ExitStack() as stack:
         if not verbose:
             stack.enter_context(native_stderr_in(ELSEWHERE))
-        scorer, notes = running.open_scorer(place, settings, model)
+        scorer, notes = running.open_scorer(place, settings, scoring_model)
         found = sources.expand(photos)
         for note in notes:
             typer.echo(f"note: {note}", err=True)
@@ -82,15 +79,10 @@ def score(
             explanation=few or save is not None if explain is None else explain,
             crop=few if crops is None else crops,
         )
-        results = _results(stack, found, scorer, place, settings, wanted, model, save)
+        results = _results(stack, found, scorer, place, settings, wanted, scoring_model, save)
         n_scored = _print_json(results, scorer, notes) if as_json else _print(results, scorer, len(found))
     if not n_scored:
         raise InputDataError(f"none of {len(found)} photos could be scored", "", "the reasons are above")
-
-
-def _settings_of(ctx: typer.Context) -> dict[str, object]:
-    """The parameters that are settings: `model` is one of another command's."""
-    return {name: value for name, value in ctx.params.items() if name != "model"}
 
 
 def _results(

@@ -29,10 +29,7 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8000,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="linear or finetune. [default: the run's best that is kept]"),
-    ] = None,
+    scoring_model: o.ScoringModelOption = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Model processes. [default: one for every two CPUs]")
     ] = None,
@@ -60,12 +57,12 @@ def serve(
         from raylike.workspace import Workspace
 
         set_up_logging(verbose=verbose)
-        settings = o.resolved({name: value for name, value in ctx.params.items() if name != "model"}).settings
+        settings = o.resolved(ctx.params).settings
         place = Workspace(workspace)
         with ExitStack() as stack:
             if not verbose:
                 stack.enter_context(native_stderr_in(ELSEWHERE))
-            opened = models.opened(place, model)
+            opened = models.opened(place, scoring_model)
             hosts = frozenset() if host in EVERY_ADDRESS else LOOPBACK | {host}
             about = About(opened.name, str(opened.standard), opened.notes, hosts)
             limits = UploadLimits(settings.download.max_bytes)
@@ -77,11 +74,8 @@ def serve(
             session.wait()
             n, threads = deployment.plan(processes)
             stack.callback(deployment.stop)
-            deployment.start(
-                deployment.Service(
-                    partial(running.scorer, place, settings, model), about, limits, host, port, n, threads
-                )
-            )
+            scorer = partial(running.scorer, place, settings, scoring_model)
+            deployment.start(deployment.Service(scorer, about, limits, host, port, n, threads))
             typer.echo(f"http://{host}:{port}/  (Ctrl-C ends it)", err=True)
             with suppress(KeyboardInterrupt):
                 signal.pause()

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from actors.outcomes import Credential, Refused, Reply
-from raylike.bot.mentions import MOST_PAGES, MOST_PHOTOS, Ask, Me, Mention
+from raylike.bot.mentions import MOST_PAGES, MOST_PHOTOS, Ask, Me, Mention, fits
 from raylike.providers.base import mapping, moment, sequence, text
 from raylike.providers.bluesky import BOT, GALLERY, IMAGES, WITH_MEDIA, Bluesky
 from raylike.providers.http import ANOTHER_SHAPE
@@ -49,7 +49,7 @@ class BlueskyMentions:
         """Whose login it is."""
         told = await self._hit("com.atproto.server.getSession")
         did, handle = told.get("did"), told.get("handle")
-        if not _is(_DID, did) or not _is(_HANDLE, handle):
+        if not fits(_DID, did) or not fits(_HANDLE, handle):
             raise Refused(ANOTHER_SHAPE)
         return Me(str(did), str(handle))
 
@@ -67,7 +67,7 @@ class BlueskyMentions:
             )
             page = [mapping(entry) for entry in sequence(told.get("notifications"))]
             new = [entry for entry in page if oldest is None or _seen_at(entry) >= oldest]
-            found |= {str(entry["uri"]): entry for entry in new if _is(_URI, entry.get("uri"))}
+            found |= {str(entry["uri"]): entry for entry in new if fits(_URI, entry.get("uri"))}
             cursor = text(told.get("cursor")) or ""
             if oldest is None or not new or len(new) < len(page) or not cursor:
                 break
@@ -129,7 +129,7 @@ def _mention(entry: Mapping[str, Any], view: Mapping[str, Any] | None, me: Me) -
     """A mention from a notification and its post's view; None if it lacks what an answer needs."""
     author, record = mapping(entry.get("author")), mapping(entry.get("record"))
     did, handle, cid = author.get("did"), author.get("handle"), entry.get("cid")
-    if not (_is(_DID, did) and _is(_HANDLE, handle) and _is(_CID, cid)):
+    if not (fits(_DID, did) and fits(_HANDLE, handle) and fits(_CID, cid)):
         return None
     parent = {"uri": entry["uri"], "cid": cid}
     labels = [mapping(label) for label in sequence(author.get("labels"))]
@@ -162,7 +162,7 @@ def _root(record: Mapping[str, Any]) -> dict[str, str] | None:
     """The first post of the thread that a post says it belongs to."""
     told = mapping(mapping(record.get("reply")).get("root"))
     uri, cid = told.get("uri"), told.get("cid")
-    return {"uri": str(uri), "cid": str(cid)} if _is(_URI, uri) and _is(_CID, cid) else None
+    return {"uri": str(uri), "cid": str(cid)} if fits(_URI, uri) and fits(_CID, cid) else None
 
 
 def _photos(embed: Mapping[str, Any]) -> tuple[str, ...]:
@@ -182,7 +182,3 @@ def _seen_at(entry: Mapping[str, Any]) -> datetime:
 
 def _iso(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _is(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None

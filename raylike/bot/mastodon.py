@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from actors.outcomes import Credential, Refused, Reply
-from raylike.bot.mentions import MOST_PAGES, MOST_PHOTOS, Ask, Me, Mention
+from raylike.bot.mentions import MOST_PAGES, MOST_PHOTOS, Ask, Me, Mention, fits
 from raylike.providers.base import mapping, moment, sequence, text
 from raylike.providers.http import ANOTHER_SHAPE, JsonAnswer
 from raylike.providers.mastodon import Mastodon, plain_text
@@ -43,7 +43,7 @@ class MastodonMentions:
         """Whose token it is."""
         account = (await self._hit("GET", "accounts/verify_credentials")).as_object()
         account_id, name = account.get("id"), account.get("acct")
-        if not _is(_ID, account_id) or not _is(_NAME, name):
+        if not fits(_ID, account_id) or not fits(_NAME, name):
             raise Refused(ANOTHER_SHAPE)
         return Me(str(account_id), str(name))
 
@@ -56,7 +56,7 @@ class MastodonMentions:
             page = [mapping(entry) for entry in answer.as_array()][::-1]
             mentions = [mention for entry in page if (mention := _mention(entry, me)) is not None]
             found += mentions
-            places = [str(entry["id"]) for entry in page if _is(_ID, entry.get("id"))]
+            places = [str(entry["id"]) for entry in page if fits(_ID, entry.get("id"))]
             if not since or len(page) < PAGE or not places or places[-1] == since:
                 return found
             since = places[-1]
@@ -98,7 +98,7 @@ def _mention(notification: Mapping[str, Any], me: Me) -> Mention | None:
     account = mapping(status.get("account"))
     post_id, author_id, name = status.get("id"), account.get("id"), account.get("acct")
     made_at, visibility = moment(status.get("created_at")), status.get("visibility")
-    right = _is(_ID, place) and _is(_ID, post_id) and _is(_ID, author_id) and _is(_NAME, name)
+    right = fits(_ID, place) and fits(_ID, post_id) and fits(_ID, author_id) and fits(_NAME, name)
     if not right or made_at is None or visibility not in VISIBILITIES:
         return None
     named = [mapping(entry).get("id") for entry in sequence(status.get("mentions"))]
@@ -130,7 +130,3 @@ def _profile(account: Mapping[str, Any]) -> str:
     said = [account.get("display_name"), account.get("note")]
     said += [entry.get(part) for entry in fields for part in ("name", "value")]
     return "\n".join(plain_text(text(part) or "") for part in said)
-
-
-def _is(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None

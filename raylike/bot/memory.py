@@ -8,11 +8,7 @@ Knows the place and JSON. Knows nothing of networks.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.fs
@@ -23,6 +19,7 @@ from raylike.errors import InputDataError
 from raylike.place import Place
 
 FILE = "answers.json"
+OWNER_ONLY = 0o600
 KEPT = 2 * OLDEST
 """Of answers: longer than mentions are answered at all."""
 
@@ -91,14 +88,15 @@ class Notebook:
 
         Raises
         ------
-        CannotWrite : if there is no room, or somebody else has taken the place over
+        CannotWrite : if there is no room
+        TryAgainLater : if somebody else has taken the place over
         """
         self.memory.since = since
         kept = {post: one for post, one in self.memory.answers.items() if now - one.written_at < KEPT}
         self.memory.answers = kept
         if self._place is not None:
             self._place.check_lock()
-            _write(self._place, self.memory.model_dump_json(indent=1).encode())
+            self._place.write_file(FILE, self.memory.model_dump_json(indent=1).encode(), OWNER_ONLY)
 
 
 def _read(place: Place) -> Memory:
@@ -117,30 +115,3 @@ def _read(place: Place) -> Memory:
         ) from None
     except OSError as error:
         raise place.cannot_read(error) from error
-
-
-def _write(place: Place, content: bytes) -> None:
-    """Replace the file: whole, or not at all."""
-    where = place.artifact(FILE)
-    try:
-        if place.is_local:
-            _replace(Path(where), content)
-            return
-        filesystem, root = place.filesystem()
-        with filesystem.open_output_stream(f"{root}/{FILE}") as stream:
-            stream.write(content)
-    except OSError as error:
-        raise place.cannot_write(error, where) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(file.name)
-            raise

@@ -6,6 +6,7 @@ nowhere; the addresses of its photos are fetched with the guards of downloads. K
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -86,3 +87,8 @@ class Network(Protocol):
 
     async def send(self, answer: Mapping[str, Any]) -> str:
         """Send an answer, or find that it was sent; its id."""
+
+
+def fits(pattern: re.Pattern[str], value: object) -> bool:
+    """Whether what a server says is a text that the pattern describes from end to end."""
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

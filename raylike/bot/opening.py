@@ -33,7 +33,6 @@ from raylike.workspace import Workspace
 
 T = TypeVar("T")
 
-NETWORKS = ("mastodon", "bluesky")
 PATIENCE_S = 300.0
 """That a hit waits for its budget: the length of both networks' windows. Beyond, the round ends."""
 SCOPES = "read and write:statuses on Mastodon, an app password on Bluesky"
@@ -62,7 +61,7 @@ async def connected(settings: Settings, alias: str | None) -> AsyncIterator[Netw
             yield MastodonMentions(provider, ask)
         else:
             raise ConfigError(
-                f"{settings.source.name} has no mentions to answer", "--network", f"one of: {NETWORKS}"
+                f"{settings.source.name} has no mentions to answer", "--network", "mastodon or bluesky"
             )
 
 

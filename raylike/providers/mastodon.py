@@ -49,7 +49,7 @@ from raylike.providers.base import (
     sequence,
     text,
 )
-from raylike.providers.http import JsonAnswer, get_json, next_page, request_json, retry_after_s
+from raylike.providers.http import JsonAnswer, next_page, request_json, retry_after_s
 
 PAGING_LIMIT = Limit(300, 900.0, fixed=True)
 """For requests with max_id, min_id, since_id or page; in rack_attack.rb, not in the documentation."""
@@ -118,7 +118,7 @@ class Mastodon:
         the documentation says the other. A server that shows its tags to nobody answers [] as well.
         """
         url = self._tag(query.tag, size) if cursor is None else next_page(self._base, cursor)
-        answer = await self._get(url, credential)
+        answer = await self._ask(url, credential)
         rate = self.rate(answer.headers)
         if answer.status == HTTP_NOT_FOUND and "error" in answer.body:
             return Reply(Page(()), rate)
@@ -133,7 +133,7 @@ class Mastodon:
         The answer leaves out accounts that are deleted, and marks those that are suspended: gone, both.
         Accounts that a moderator has limited are hidden from strangers, but their counts are told.
         """
-        answer = await self._get(self._many("accounts", user_ids), credential)
+        answer = await self._ask(self._many("accounts", user_ids), credential)
         found = {str(mapping(entry).get("id")): mapping(entry) for entry in _entries(answer, credential)}
         return Reply([_user(user_id, found.get(user_id)) for user_id in user_ids], self.rate(answer.headers))
 
@@ -142,7 +142,7 @@ class Mastodon:
 
         The answer leaves out posts that are deleted or no longer public.
         """
-        answer = await self._get(self._many("statuses", post_ids), credential)
+        answer = await self._ask(self._many("statuses", post_ids), credential)
         found = {str(mapping(entry).get("id")): mapping(entry) for entry in _entries(answer, credential)}
         return Reply(
             [_reading(post_id, found.get(post_id)) for post_id in post_ids], self.rate(answer.headers)
@@ -166,14 +166,6 @@ class Mastodon:
         report = RateReport(limit, remaining, reset_after_s)
         return None if report == RateReport() else report
 
-    async def _get(self, url: URL, credential: Credential, forbidden_is_item: bool = False) -> JsonAnswer:
-        """Get JSON with a token. 401 is about the token, and so is 403 unless it is about one item."""
-        secret = credential.secret.get_secret_value()
-        answer = await get_json(self._session, url, {"Authorization": f"Bearer {secret}"}, self._pause_s)
-        if answer.status == HTTP_UNAUTHORIZED or (answer.status == HTTP_FORBIDDEN and not forbidden_is_item):
-            raise TokenRevoked(_message(answer, credential))
-        return answer
-
     async def call(
         self,
         credential: Credential,
@@ -192,19 +184,34 @@ class Mastodon:
         TokenRevoked : 401 and 403; the latter also where the token lacks a scope
         Refused : any other error that the server answers
         """
+        url = self._url(path).with_query(query)
+        answer = await self._ask(url, credential, method, form=form, headers=headers)
+        if answer.status >= HTTP_ERROR:
+            raise Refused(_message(answer, credential))
+        return answer
+
+    async def _ask(
+        self,
+        url: URL,
+        credential: Credential,
+        method: str = "GET",
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        forbidden_is_item: bool = False,
+    ) -> JsonAnswer:
+        """Ask with a token. 401 is about the token, and so is 403 unless it is about one item."""
         secret = credential.secret.get_secret_value()
         answer = await request_json(
             self._session,
             method,
-            self._url(path).with_query(query),
-            headers={"Authorization": f"Bearer {secret}"} | dict(headers or {}),
+            url,
+            headers={"Authorization": f"Bearer {secret}", **(headers or {})},
             form=form,
             pause_s=self._pause_s,
         )
-        if answer.status in (HTTP_UNAUTHORIZED, HTTP_FORBIDDEN):
+        if answer.status == HTTP_UNAUTHORIZED or (answer.status == HTTP_FORBIDDEN and not forbidden_is_item):
             raise TokenRevoked(_message(answer, credential))
-        if answer.status >= HTTP_ERROR:
-            raise Refused(_message(answer, credential))
         return answer
 
     def _pause_s(self, headers: Mapping[str, str]) -> float | None:
@@ -249,7 +256,7 @@ class Pixelfed(Mastodon):
     async def users(self, credential: Credential, user_ids: Sequence[str]) -> Reply[list[User]]:
         """Look up one account: this network takes no more in a hit."""
         (user_id,) = user_ids
-        answer = await self._get(self._url(f"accounts/{quote(user_id, safe='')}"), credential)
+        answer = await self._ask(self._url(f"accounts/{quote(user_id, safe='')}"), credential)
         account = None if answer.status == HTTP_NOT_FOUND else _single(answer, credential)
         return Reply([_user(user_id, account)], self.rate(answer.headers))
 
@@ -257,7 +264,7 @@ class Pixelfed(Mastodon):
         """Read one post again: this network takes no more in a hit. One made private answers 403, or 400."""
         (post_id,) = post_ids
         url = self._url(f"statuses/{quote(post_id, safe='')}")
-        answer = await self._get(url, credential, forbidden_is_item=True)
+        answer = await self._ask(url, credential, forbidden_is_item=True)
         gone = answer.status in (HTTP_ERROR, HTTP_FORBIDDEN, HTTP_NOT_FOUND)
         status = None if gone else _single(answer, credential)
         return Reply([_reading(post_id, status)], self.rate(answer.headers))

@@ -115,7 +115,8 @@ def of_linear(kept: LinearModel, notes: tuple[str, ...] = ()) -> Model:
     """A linear model with its network below it."""
     source = kept.source
     backbone, precision = _network(source)
-    if backbone.weights == RANDOM:
+    random = backbone.weights == RANDOM
+    if random:
         notes = (_random(source.backbone), *notes)
     return Model(
         name=f"{kept.name} on {source.layer} of {source.backbone}",
@@ -126,7 +127,7 @@ def of_linear(kept: LinearModel, notes: tuple[str, ...] = ()) -> Model:
         of_features=kept.score,
         notes=notes,
         source=source,
-        random=backbone.weights == RANDOM,
+        random=random,
     )
 
 
@@ -150,8 +151,8 @@ def of_finetuned(workspace: Workspace, name: str) -> Model:
     held_out = np.sort(tested.score[tested.evaluation == "test"].to_numpy())
     if not held_out.size:
         raise InputDataError("no test photo was scored by this model", folder, "raylike run-all")
-    notes = []
-    if config["weights"]["initial"] == RANDOM:
+    notes, random = [], config["weights"]["initial"] == RANDOM
+    if random:
         notes.append(_random(config["backbone"]))
     if config["settings"]["crops"] != "centre":
         notes.append("the held-out photos were scored by several crops, photos here by the central one")
@@ -170,7 +171,7 @@ def of_finetuned(workspace: Workspace, name: str) -> Model:
         features=score,
         of_features=lambda scores: scores[0, :, 0].astype(np.float64),
         notes=tuple(notes),
-        random=config["weights"]["initial"] == RANDOM,
+        random=random,
     )
 
 

@@ -67,11 +67,6 @@ class Mentions:
         later = int((self._clock() - self._began) // EVERY_S)
         return [self._mention(number) for number in range(FIRST + later)]
 
-    def find(self, number: int) -> Mention | None:
-        """A mention; None if there is none of this number by now."""
-        there = self.there()
-        return there[number] if 0 <= number < len(there) else None
-
     def _mention(self, number: int) -> Mention:
         after_s = (number - FIRST + 1) * EVERY_S if number >= FIRST else (number - FIRST) * FIRST_EVERY_S
         row = int(self._rows[number * STRIDE % self._rows.size])

@@ -8,15 +8,12 @@ bytes. What a partial workspace lacks, the page says; an empty one is refused.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 
-from raylike.errors import CannotWrite
 from raylike.report import figure_data, gather, page, pictured, plots
 from raylike.report.facts import Facts
 from raylike.report.svg import Drawn, png, standalone
@@ -71,16 +68,7 @@ def _figure_files(facts: Facts, drawn: Mapping[str, Drawn]) -> dict[str, bytes]:
 
 def _write(workspace: Workspace, name: str, data: bytes) -> dict[str, object]:
     """Put a file in its place, whole or not at all; returns its row of the report table."""
-    target = workspace.artifact(FOLDER, name)
-    try:
-        if workspace.is_local:
-            _replace(Path(target), data)
-        else:
-            filesystem, root = workspace.filesystem()
-            with filesystem.open_output_stream(f"{root}/{FOLDER}/{name}") as stream:
-                stream.write(data)  # an object appears when its upload is complete
-    except OSError as error:
-        raise CannotWrite(f"cannot be written: {error}", target, "check space and permissions") from None
+    workspace.write_file(f"{FOLDER}/{name}", data)
     return {"file": name, "byte_size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -92,17 +80,3 @@ def _remove(workspace: Workspace, name: str) -> None:
     filesystem, root = workspace.filesystem()
     with suppress(FileNotFoundError):
         filesystem.delete_file(f"{root}/{FOLDER}/{name}")
-
-
-def _replace(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise

@@ -143,7 +143,7 @@ class Mastodon:
         account = self._account(int(posts.user[row]), api, photos)
         return {
             "id": status_id,
-            "created_at": _iso(datetime.fromtimestamp(int(posts.created_s[row]), UTC)),
+            "created_at": iso(datetime.fromtimestamp(int(posts.created_s[row]), UTC)),
             "in_reply_to_id": None,
             "in_reply_to_account_id": None,
             "sensitive": self._holds("sensitive", row, SENSITIVE_SHARE),
@@ -247,5 +247,6 @@ def _size(side_px: int) -> Json:
     return {"width": side_px, "height": side_px, "size": f"{side_px}x{side_px}", "aspect": 1.0}
 
 
-def _iso(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
+    """A moment as the network writes it."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

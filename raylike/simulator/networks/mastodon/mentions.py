@@ -75,9 +75,10 @@ class Answering:
         if parent and parent not in {self._id(mention) for mention in self._mentions.there()}:
             return NO_PARENT, 404
         self._n_made += 1
+        moment = datetime.now(UTC)
         made: Json = {
-            "id": str(int(datetime.now(UTC).timestamp() * 1000) << 16 | self._n_made),
-            "created_at": _iso(int(datetime.now(UTC).timestamp() * 1000)),
+            "id": str(int(moment.timestamp() * 1000) << 16 | self._n_made),
+            "created_at": bodies.iso(moment),
             "in_reply_to_id": parent or None,
             "visibility": form.get("visibility", "public"),
             "content": f"<p>{text}</p>",
@@ -107,7 +108,7 @@ class Answering:
         account = like["account"] | {"bot": mention.kind == "bot", "note": _note(mention)}
         written: dict[str, Any] = {
             "id": self._id(mention),
-            "created_at": _iso(mention.made_ms),
+            "created_at": bodies.iso(datetime.fromtimestamp(mention.made_ms / 1000, UTC)),
             "visibility": "unlisted" if mention.number % 3 else "public",
             "sensitive": False,
             "account": account,
@@ -125,8 +126,3 @@ class Answering:
 
 def _note(mention: Mention) -> str:
     return "<p>No machines, please. #nobot</p>" if mention.kind == "no bots" else ""
-
-
-def _iso(ms: int) -> str:
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
