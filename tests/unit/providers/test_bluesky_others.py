@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from raylike.simulator.networks.base import Site
-from raylike.simulator.networks.bluesky import routes
+from raylike.simulator.networks.bluesky import routes, sessions
 from raylike.simulator.world import GONE, OK, PRIVATE
 from tests.unit.providers.simulated import simulated
 
@@ -133,7 +133,7 @@ def test_it_renews_its_session(
     new_client: Callable[[], Any], sdk: ModuleType, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The SDK renews what ends within a quarter of an hour.
-    monkeypatch.setattr(routes, "ACCESS_LIFE_S", 600.0)
+    monkeypatch.setattr(sessions, "ACCESS_LIFE_S", 600.0)
     identifier, _, password = served.network.logins[0].rpartition(":")
     client, did = (
         new_client(),

@@ -17,15 +17,12 @@ from typing import Any
 from raylike.simulator.mentions import Mention, Mentions
 from raylike.simulator.networks.base import Json, Site
 from raylike.simulator.networks.bluesky import bodies
+from raylike.simulator.networks.bluesky.problems import Problem
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 NEWEST = 999_999_999
 """A cursor that all mentions are before."""
 MOST_CHARACTERS = 300
-
-
-class Wrong(Exception):
-    """A request that cannot be fulfilled; the argument says why, in the network's words."""
 
 
 class Answering:
@@ -67,15 +64,17 @@ class Answering:
 
         Raises
         ------
-        Wrong : for a record that is none, or of somebody else
+        Problem : for a record that is none, or of somebody else
         """
         record, key = body.get("record"), body.get("rkey")
         if body.get("repo") != me:
-            raise Wrong("Invalid repo")
+            raise Problem("InvalidRequest", "Invalid repo")
         if body.get("collection") != bodies.COLLECTION or not isinstance(record, dict) or not key:
-            raise Wrong("Invalid record")
+            raise Problem("InvalidRequest", "Invalid record")
         if not isinstance(record.get("text"), str) or len(record["text"]) > MOST_CHARACTERS:
-            raise Wrong(f"Record/text must not be longer than {MOST_CHARACTERS} graphemes")
+            raise Problem(
+                "InvalidRequest", f"Record/text must not be longer than {MOST_CHARACTERS} graphemes"
+            )
         uri = f"at://{me}/{bodies.COLLECTION}/{key}"
         if uri not in self._records:
             parent = record.get("reply", {}).get("parent", {}).get("uri", "")

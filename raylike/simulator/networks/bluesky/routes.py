@@ -17,13 +17,8 @@ Knows requests; what the answers say comes from `bodies.py`.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import secrets
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -32,6 +27,16 @@ from multidict import MultiMapping
 from raylike.simulator.limits import FixedWindow
 from raylike.simulator.networks.base import TEST_DOMAIN, Json, Site, admit
 from raylike.simulator.networks.bluesky import bodies, mentions
+from raylike.simulator.networks.bluesky.problems import (
+    BAD_TOKEN,
+    LIMITED,
+    NO_METHOD,
+    NO_PROFILE,
+    NO_TOKEN,
+    WRONG_PASSWORD,
+    Problem,
+)
+from raylike.simulator.networks.bluesky.sessions import ACCESS, REFRESH, Sessions
 
 API_HOST = f"bluesky{TEST_DOMAIN}"
 
@@ -39,38 +44,10 @@ DOCUMENTED_LIMIT = (3000, 300.0)
 SIGN_IN_LIMIT = (30, 300.0)
 """docs.bsky.app, rate-limits. The simulator's `rate_limit` takes the place of the first only."""
 
-ACCESS_LIFE_S = 2 * 3600.0
-REFRESH_LIFE_S = 90 * 86_400.0
-"""packages/pds/src/account-manager/helpers/auth.ts"""
-
 DEFAULT_LIMIT, MAX_LIMIT = 25, 100
 """Posts on a page: without `limit`, and at most."""
 MAX_ITEMS = 25
 """Accounts, or posts, that one request may name."""
-
-ACCESS, REFRESH = "com.atproto.appPass", "com.atproto.refresh"
-"""What a token is good for, in the network's words."""
-
-
-class Problem(Exception):
-    """A request that cannot be fulfilled, with the error's name, its words, and the status."""
-
-    def __init__(self, name: str, message: str, status: int = 400) -> None:
-        super().__init__(name, message, status)
-        self.name = name
-        self.status = status
-        self.body = {"error": name, "message": message}
-
-
-NO_TOKEN = Problem("AuthMissing", "Authentication Required", 401)
-WRONG_PASSWORD = Problem("AuthenticationRequired", "Invalid identifier or password", 401)
-BAD_TOKEN = Problem("InvalidToken", "Token could not be verified")
-BAD_SCOPE = Problem("InvalidToken", "Bad token scope")
-EXPIRED = Problem("ExpiredToken", "Token has expired")
-USED = Problem("ExpiredToken", "Token has been revoked")
-LIMITED = Problem("RateLimitExceeded", "Rate Limit Exceeded", 429)
-NO_PROFILE = Problem("InvalidRequest", "Profile not found")
-NO_METHOD = Problem("XRPCNotSupported", "XRPCNotSupported", 404)
 
 
 class Bluesky:
@@ -260,8 +237,8 @@ class Bluesky:
             return refused
         try:
             return call.answer(self._answering.put(body, self._did(call)))
-        except mentions.Wrong as wrong:
-            return call.answer(Problem("InvalidRequest", str(wrong)))
+        except Problem as problem:
+            return call.answer(problem)
 
     def _did(self, call: _Call) -> str:
         """Of the account that asks."""
@@ -283,89 +260,6 @@ class Bluesky:
 
     def _photos(self, request: web.Request) -> str:
         return self.site.bases(request, API_HOST, self.path)[1]
-
-
-class Sessions:
-    """App passwords, and the tokens that they bring.
-
-    Passwords follow from the tokens that were given out at the start, so they are secret as those are.
-    """
-
-    def __init__(self, site: Site, people: bodies.Bluesky) -> None:
-        self._site = site
-        self._people = people
-        self._tokens: dict[str, _Token] = {}
-
-    def user(self, number: int) -> int:
-        """The row of the account that a first token was given to."""
-        return number % self._site.world.n_users
-
-    def password(self, number: int) -> str:
-        """Four groups of four characters, as the network's own."""
-        digest = hashlib.sha256(f"app password of {self._site.first_tokens[number]}".encode()).digest()
-        characters = base64.b32encode(digest).decode().lower()
-        return "-".join(characters[first : first + 4] for first in range(0, 16, 4))
-
-    def sign_in(self, user: int | None, password: str) -> int | None:
-        """The number of the token that belongs to an account and its password; None if there is none."""
-        for number in range(len(self._site.first_tokens)):
-            right = secrets.compare_digest(
-                self.password(number).encode(), password.encode("utf-8", "replace")
-            )
-            if right and self.user(number) == user:
-                return number
-        return None
-
-    def open(self, number: int) -> Json:
-        """Two new tokens."""
-        return {
-            "accessJwt": self._issue(number, ACCESS, ACCESS_LIFE_S),
-            "refreshJwt": self._issue(number, REFRESH, REFRESH_LIFE_S),
-        }
-
-    def find(self, secret: str | None, scope: str) -> int | Problem:
-        """The number that a token belongs to, or why it is not good for something."""
-        if secret is None:
-            return NO_TOKEN
-        token = self._tokens.get(secret)
-        if token is None:
-            return BAD_TOKEN
-        if token.scope != scope:
-            return BAD_SCOPE
-        if self._site.clock() >= token.ends_at:
-            return EXPIRED
-        return USED if token.used else token.number
-
-    def use(self, secret: str | None) -> int | Problem:
-        """As `find` for a token that renews a session, which it does once."""
-        found = self.find(secret, REFRESH)
-        if secret is not None and not isinstance(found, Problem):
-            self._tokens[secret].used = True
-        return found
-
-    def _issue(self, number: int, scope: str, life_s: float) -> str:
-        """A JSON Web Token whose signature is random: nobody checks it, as the whole is looked up.
-
-        It tells its end by the wall clock, which clients go by, and ends by the site's own.
-        """
-        made_at = int(time.time())
-        header = {"typ": "JWT", "alg": "HS256"}
-        claims = {"scope": scope, "sub": self._people.did(self.user(number)), "iat": made_at,
-                  "exp": made_at + int(life_s), "jti": secrets.token_urlsafe(16)}  # fmt: skip
-        parts = [json.dumps(part).encode() for part in (header, claims)] + [secrets.token_bytes(32)]
-        secret = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
-        self._tokens[secret] = _Token(number, scope, self._site.clock() + life_s)
-        return secret
-
-
-@dataclass
-class _Token:
-    """What is known of a token. `ends_at` : by the site's clock"""
-
-    number: int
-    scope: str
-    ends_at: float
-    used: bool = False
 
 
 class _Call:
