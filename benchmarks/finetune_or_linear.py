@@ -1,4 +1,4 @@
-"""Is a fine-tuned network better than LinearSVC on fc7? On a simulated world of so many faces; hours.
+"""Is a fine-tuned network better than LinearSVC on fc7? On a simulated world of so many faces; half an hour.
 
     uv run python -m benchmarks.finetune_or_linear WORKSPACE [--users 13300] [--set finetune.lr=0.0003 ...]
 

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from actors.outcomes import Credential, Refused, Reply, TokenRevoked
+from actors.outcomes import Credential, RateLimited, Refused, Reply, TokenRevoked, Transient
 from raylike.bot import opening
 from raylike.bot.bluesky import BlueskyMentions, record_key
 from raylike.bot.mastodon import MastodonMentions
 from raylike.bot.mentions import Me, Mention, Network
 from raylike.config import Settings, resolve
-from raylike.errors import ConfigError, CredentialsError
+from raylike.errors import ConfigError, CredentialsError, RaylikeError
 from raylike.providers.http import JsonAnswer
 from raylike.simulator.mentions import KINDS
 from raylike.simulator.networks.mastodon import mentions as simulated_mastodon
@@ -144,6 +144,21 @@ def test_a_token_that_is_none_is_told_apart_from_several(served: Served) -> None
         served.call(read, *served.secrets[:2])
     with pytest.raises(CredentialsError, match="not accepted"), opening.explained(served.settings()):
         raise TokenRevoked("HTTP 403")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "exit_code"),
+    [
+        (TokenRevoked("HTTP 403"), 77),
+        (RateLimited(400.0), 75),
+        (Transient("HTTP 502"), 69),
+        (Refused("no"), 69),
+    ],
+)
+def test_what_ends_the_bot_has_its_exit_code(served: Served, trouble: Exception, exit_code: int) -> None:
+    with pytest.raises(RaylikeError) as ended, opening.explained(served.settings()):
+        raise trouble
+    assert ended.value.exit_code == exit_code
 
 
 def test_mastodon_refuses_a_token_that_may_only_read() -> None:
